@@ -1,0 +1,268 @@
+package invalidation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+// Handling is how handling a signal ended.
+type Handling string
+
+// The ways handling a signal ends.
+const (
+	Appended  Handling = "appended"
+	Duplicate Handling = "duplicate" // the log already says so
+	Unchanged Handling = "unchanged" // nothing that a cache would notice
+	Misrouted Handling = "misrouted" // another domain's secret: the rule that sent it is wrong
+	Failed    Handling = "failed"    // not confirmed in time: it comes back
+)
+
+const (
+	// describes is how many DescribeSecret calls one batch has under way at once.
+	describes = 10
+	// looks is how often a secret is described for one batch when the answer may be of before the event. What is still
+	// behind then comes back with its message.
+	looks = 2
+	// maxPerRow keeps a transaction far below DynamoDB's 100 items.
+	maxPerRow = 40
+)
+
+// Confirm makes the log say what is current now for the signals' secrets. The result has one Handling per signal, in
+// order. It returns after ConfirmWithin at the latest; err says why any of them is Failed.
+func (b *Broadcaster) Confirm(ctx context.Context, signals []events.Signal) ([]Handling, error) {
+	received := b.cfg.Now()
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.ConfirmWithin)
+	defer cancel()
+	handled := make([]Handling, len(signals))
+	pending := map[string][]int{} // signals by secret: several about one secret are one question
+	for i, s := range signals {
+		if s.Env != b.cfg.Env || s.Domain != b.cfg.Domain {
+			handled[i] = Misrouted
+			b.cfg.Logger.Error("an event of another domain arrived: the rule that sent it is wrong",
+				"event", s.EventID, "env", s.Env, "domain", s.Domain)
+			continue
+		}
+		pending[s.Name] = append(pending[s.Name], i)
+	}
+	batch := &batch{b: b, signals: signals, handled: handled, pending: pending, looked: map[string]int{}, received: received}
+	err := batch.run(ctx)
+	for name := range batch.pending {
+		batch.settle(name, Failed)
+	}
+	return handled, err
+}
+
+// A batch is what Confirm was given and how far it has come.
+type batch struct {
+	b        *Broadcaster
+	signals  []events.Signal
+	handled  []Handling
+	pending  map[string][]int // signals by secret
+	looked   map[string]int   // how often a secret was described without an end
+	received time.Time
+	problems []error
+}
+
+func (t *batch) settle(name string, h Handling) {
+	for _, i := range t.pending[name] {
+		t.handled[i] = h
+	}
+	delete(t.pending, name)
+}
+
+// lookAgain leaves a secret for the next round, or, if it was looked at often enough, for its message's return.
+func (t *batch) lookAgain(name string, why error) {
+	if t.looked[name]++; t.looked[name] >= looks {
+		t.settle(name, Failed)
+		t.problems = append(t.problems, why)
+	}
+}
+
+func (t *batch) run(ctx context.Context) error {
+	for round := 0; len(t.pending) > 0; round++ {
+		if round > 0 && !pause(ctx, time.Duration(1+rand.IntN(min(20*round, 200)))*time.Millisecond) { //nolint:gosec // spreads load, guards nothing
+			t.problems = append(t.problems, fmt.Errorf("confirming %d secrets: %w", len(t.pending), ctx.Err()))
+			break
+		}
+		if err := t.round(ctx); err != nil && !errors.Is(err, ErrConflict) {
+			t.problems = append(t.problems, err)
+			break
+		}
+	}
+	return errors.Join(t.problems...)
+}
+
+// pause returns false if ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// errBehind: Secrets Manager's answer may be of before the event.
+var errBehind = errors.New("what Secrets Manager answers is of before the event")
+
+// round goes once through head, secrets' rows, DescribeSecret, append: in this order, so that whoever came in between
+// makes the append fail. It settles what is done.
+func (t *batch) round(ctx context.Context) error {
+	names := slices.Sorted(maps.Keys(t.pending))
+	snapshot, err := t.b.cfg.Log.Load(ctx, names)
+	if err != nil {
+		return fmt.Errorf("loading the head and %d secrets: %w", len(names), err)
+	}
+	answers := t.b.describe(ctx, names)
+	a := t.b.newAppend(snapshot.Head)
+	again := map[string]bool{} // of what goes into the row: whether it has to be looked at again
+	for _, name := range names {
+		is := answers[name]
+		if is.err != nil {
+			t.lookAgain(name, is.err)
+			continue
+		}
+		known := snapshot.Secrets[name]
+		known.Name = name
+		newest := newestOf(t.signals, t.pending[name])
+		v := confirm(known, is, newest, t.b.cfg.Late)
+		if v.change != nil && v.change.Kind == wire.Deleted && t.b.cfg.Subscriptions.IgnoreDeletions {
+			v.change = nil // noted, not announced
+		}
+		if v.change != nil {
+			if t.add(&a, v, name) { // what does not fit waits for the next row
+				again[name] = v.again
+			}
+			continue
+		}
+		if v.row != nil {
+			if err := t.b.cfg.Log.Note(ctx, *v.row); err != nil {
+				return fmt.Errorf("noting %s: %w", name, err)
+			}
+		}
+		if v.again {
+			t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, errBehind))
+			continue
+		}
+		t.settle(name, unchangedOr(newest, known))
+	}
+	if len(a.Row.Changes) == 0 {
+		return nil
+	}
+	row, err := t.b.cfg.Log.Append(ctx, a)
+	if err != nil {
+		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	}
+	t.b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "event", a.Causes[0].EventID)
+	for name, again := range again {
+		if again {
+			t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, errBehind))
+			continue
+		}
+		t.settle(name, Appended)
+	}
+	return nil
+}
+
+// unchangedOr tells a duplicate from an event about nothing that a cache would notice.
+func unchangedOr(s events.Signal, known SecretRow) Handling {
+	if s.Kind == events.Moved && s.VersionID == known.Current || s.Kind == events.Deleted && known.State == Deleted {
+		return Duplicate
+	}
+	return Unchanged
+}
+
+func newestOf(signals []events.Signal, indexes []int) events.Signal {
+	newest := signals[indexes[0]]
+	for _, i := range indexes[1:] {
+		if signals[i].Trusted && (!newest.Trusted || signals[i].Time.After(newest.Time)) {
+			newest = signals[i]
+		}
+	}
+	return newest
+}
+
+// describe asks for all names at once. An answer holds its own error.
+func (b *Broadcaster) describe(ctx context.Context, names []string) map[string]answer {
+	var (
+		wg      sync.WaitGroup
+		answers = make([]answer, len(names))
+		slots   = make(chan struct{}, describes)
+	)
+	for i, name := range names {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			asked := b.cfg.Now()
+			d, err := b.cfg.Secrets.Describe(ctx, name)
+			answers[i] = answer{Description: d, found: err == nil, asked: asked}
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				answers[i].err = fmt.Errorf("describing %s: %w", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	byName := make(map[string]answer, len(names))
+	for i, name := range names {
+		byName[name] = answers[i]
+	}
+	return byName
+}
+
+func (b *Broadcaster) newAppend(head Position) Append {
+	return Append{Head: head, Row: wire.Row{
+		Schema: wire.Schema, Env: b.cfg.Env, Domain: b.cfg.Domain,
+		Revision: head.Revision + 1, PreviousHash: head.Hash, Time: b.cfg.Now().UTC(), Changes: []wire.Change{},
+	}}
+}
+
+// add puts a change into the row if it still fits.
+func (t *batch) add(a *Append, v verdict, name string) bool {
+	changes := append(a.Row.Changes[:len(a.Row.Changes):len(a.Row.Changes)], *v.change)
+	row := a.Row
+	row.Changes = changes
+	body, err := json.Marshal(row)
+	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body) > wire.MaxRowBytes) {
+		return false
+	}
+	a.Row.Changes = changes
+	secret := *v.row
+	secret.Revision = a.Row.Revision
+	a.Secrets = append(a.Secrets, secret)
+	for _, i := range t.pending[name] {
+		s := t.signals[i]
+		a.Causes = append(a.Causes, Cause{
+			EventID: s.EventID, DetailType: s.DetailType, Actor: s.Actor, Replay: s.Replay, EventTime: s.Time, Received: t.received.UTC(),
+		})
+	}
+	return true
+}
+
+// Begin appends revision 1 with no changes if the log is empty, so that clients can tell a log that has nothing to say
+// from one that is missing.
+func (b *Broadcaster) Begin(ctx context.Context) error {
+	snapshot, err := b.cfg.Log.Load(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("loading the head: %w", err)
+	}
+	if snapshot.Head.Revision > 0 {
+		return nil
+	}
+	_, err = b.cfg.Log.Append(ctx, b.newAppend(Position{}))
+	if err != nil && !errors.Is(err, ErrConflict) { // a conflict: another began it
+		return fmt.Errorf("beginning the log: %w", err)
+	}
+	return nil
+}

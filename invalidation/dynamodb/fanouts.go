@@ -1,0 +1,82 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+)
+
+// Open implements invalidation.Fanouts.
+func (s *Store) Open(ctx context.Context) ([]invalidation.Fanout, error) {
+	return query[invalidation.Fanout](ctx, s, openPartition)
+}
+
+// Deliveries implements invalidation.Fanouts.
+func (s *Store) Deliveries(ctx context.Context, revision int64) ([]invalidation.Delivery, error) {
+	return query[invalidation.Delivery](ctx, s, deliveryPartition+RevisionKey(revision))
+}
+
+// query returns the contents of a partition of the operations table in the order of the sort key.
+func query[T any](ctx context.Context, s *Store, partition string) ([]T, error) {
+	var all []T
+	pages := dynamodb.NewQueryPaginator(s.client, &dynamodb.QueryInput{
+		TableName: &s.operations, ConsistentRead: aws.Bool(true),
+		KeyConditionExpression: aws.String("pk = :pk"), ExpressionAttributeValues: item{":pk": text(partition)},
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", partition, err)
+		}
+		for _, i := range page.Items {
+			var content T
+			if err := contentOf(i, &content); err != nil {
+				return nil, err
+			}
+			all = append(all, content)
+		}
+	}
+	return all, nil
+}
+
+// Record implements invalidation.Fanouts.
+func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) error {
+	puts := make([]types.WriteRequest, 0, len(deliveries))
+	for _, d := range deliveries {
+		i, err := dataItem(deliveryPartition+RevisionKey(d.Revision), d.Subscription, d)
+		if err != nil {
+			return err
+		}
+		puts = append(puts, types.WriteRequest{PutRequest: &types.PutRequest{Item: i}})
+	}
+	for len(puts) > 0 {
+		some := puts[:min(len(puts), 25)] // BatchWriteItem's limit
+		out, err := s.client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{
+			RequestItems: map[string][]types.WriteRequest{s.operations: some},
+		})
+		if err != nil {
+			return fmt.Errorf("recording deliveries: %w", err)
+		}
+		puts = append(puts[len(some):], out.UnprocessedItems[s.operations]...)
+	}
+	return nil
+}
+
+// Close implements invalidation.Fanouts. A marker that is gone or has another hash is not this fan-out's.
+func (s *Store) Close(ctx context.Context, f invalidation.Fanout) error {
+	_, err := s.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+		TableName: &s.operations, Key: key(openPartition, RevisionKey(f.Revision)),
+		ConditionExpression: aws.String("#hash = :hash"), ExpressionAttributeNames: map[string]string{"#hash": "hash"},
+		ExpressionAttributeValues: item{":hash": text(f.Hash)},
+	})
+	if err = conflictOr(err); errors.Is(err, invalidation.ErrConflict) {
+		return nil
+	}
+	return err
+}

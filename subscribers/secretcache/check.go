@@ -1,0 +1,321 @@
+package secretcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+const (
+	// maxBehind is how many rows a check applies one by one. Further behind, everything cached is refetched instead.
+	maxBehind = 100
+	// lateFor is how long Secrets Manager may answer with what was before a change. It is eventually consistent and gives
+	// no bound (https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html); a minute is assumed.
+	lateFor = time.Minute
+	// breakerAfter failed checks in a row open the breaker for breakerFor: reads no longer wait for the log then.
+	breakerAfter = 3
+	breakerFor   = 10 * time.Second
+)
+
+var (
+	errEmptyLog = errors.New("the change log is empty")
+	errGap      = errors.New("the change log has a gap")
+)
+
+// A check is one read of the log on its way. All who need one share it.
+type check struct {
+	done  chan struct{}
+	begun instant
+	err   error // set before done is closed
+}
+
+// certain reports whether what is served now has a check behind it that is young enough.
+func (c *Cache) certain(now instant) bool {
+	checked := c.checked.Load()
+	return checked != nil && now.since(*checked) <= c.cfg.CheckEvery
+}
+
+// ensureChecked checks the log unless the newest check is young enough. It returns false if the log could not be read,
+// or not in time: then the TTL alone applies.
+func (c *Cache) ensureChecked(ctx context.Context) bool {
+	// An answer may come so late that it is too old at once, above all one that was sent before a freeze: ask again.
+	for range 2 {
+		now := c.now()
+		if c.certain(now) {
+			return true
+		}
+		k := c.startCheck(now, false)
+		if k == nil || !k.wait(ctx) {
+			return false
+		}
+	}
+	return c.certain(c.now())
+}
+
+// checkSince checks the log unless a check begun at or after the given instant has answered. It ignores the breaker.
+func (c *Cache) checkSince(ctx context.Context, begun instant) bool {
+	for range 2 {
+		k := c.startCheck(c.now(), true)
+		if !k.wait(ctx) {
+			return false
+		}
+		if !k.begun.before(begun) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait returns whether the check succeeded before ctx ended.
+func (k *check) wait(ctx context.Context) bool {
+	select {
+	case <-k.done:
+		return k.err == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// startCheck returns the check on its way, or starts one. It returns nil while the breaker is open.
+func (c *Cache) startCheck(now instant, force bool) *check {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.check != nil {
+		return c.check
+	}
+	if !force && c.breaker.open(now) {
+		return nil
+	}
+	k := &check{done: make(chan struct{}), begun: now}
+	c.check = k
+	go c.runCheck(k)
+	return k
+}
+
+func (c *Cache) runCheck(k *check) {
+	defer close(k.done)
+	for range 2 { // the second on a fresh connection
+		if k.err = c.checkOnce(); k.err == nil {
+			break
+		}
+	}
+	now := c.now()
+	c.mu.Lock()
+	c.check = nil
+	message := c.breaker.note(k.err, now)
+	if k.err != nil {
+		c.counts.CheckFailures++
+		c.report.due = c.report.due || c.breaker.failures >= breakerAfter
+	} else {
+		c.counts.Checks++
+	}
+	c.mu.Unlock()
+	switch {
+	case message == "":
+	case k.err != nil:
+		c.cfg.Logger.Warn(message, "error", k.err)
+	default:
+		c.cfg.Logger.Info(message)
+	}
+	c.startReport()
+}
+
+// checkOnce reads what is newer than the cursor and applies it.
+func (c *Cache) checkOnce() error {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.CheckTimeout)
+	defer cancel()
+	c.mu.Lock()
+	from := c.cursor
+	c.mu.Unlock()
+
+	sent := c.now() // a check counts from before it was sent: what was appended later may be missing from the answer
+	if from.revision > 0 {
+		page, err := c.cfg.Log.Since(ctx, from.revision, maxBehind+2)
+		if err != nil {
+			return err
+		}
+		known := len(page.Rows) > 0 && cursorOf(page.Rows[0]) == from
+		if known && len(page.Rows) <= maxBehind+1 {
+			return c.apply(page, from, sent)
+		}
+		// The table was restored or compacted, or too much has happened since.
+	}
+	page, err := c.cfg.Log.Tail(ctx, maxBehind)
+	if err != nil {
+		return err
+	}
+	if len(page.Rows) == 0 {
+		return errEmptyLog
+	}
+	c.startAtHead(page, sent)
+	return nil
+}
+
+// apply marks what the rows after the cursor changed, then moves the cursor. On a gap it does not move.
+func (c *Cache) apply(page Page, from cursor, sent instant) error {
+	landed := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := from
+	for _, row := range page.Rows[1:] {
+		if row.Revision != last.revision+1 || row.PreviousHash != last.hash {
+			return fmt.Errorf("%w after revision %d", errGap, last.revision)
+		}
+		c.applyRow(row, page.ageOf(row), landed)
+		last = cursorOf(row)
+	}
+	c.moveTo(last, sent, landed)
+	return nil
+}
+
+// startAtHead marks whatever is cached, since nobody knows what it has missed, and begins at the newest row.
+func (c *Cache) startAtHead(page Page, sent instant) {
+	landed := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, row := range page.Rows {
+		c.remember(cursorOf(row))
+		for _, change := range row.Changes {
+			// A restored table may lack what is already known here: the later row wins, whatever its revision.
+			if known, ok := c.known[change.Name]; !ok || !row.Time.Before(known.time) {
+				c.learn(change, row.Time, page.ageOf(row), landed)
+			}
+		}
+	}
+	c.markAll()
+	c.moveTo(cursorOf(page.Rows[len(page.Rows)-1]), sent, landed)
+}
+
+func (c *Cache) markAll() {
+	for _, e := range c.entries {
+		if e.tracked {
+			c.invalidate(e)
+		}
+	}
+}
+
+// moveTo is the last step of a check that succeeded: the marks are made. The caller holds mu.
+func (c *Cache) moveTo(to cursor, sent, landed instant) {
+	if to != c.cursor {
+		c.cursor = to
+		c.report.due = true
+	}
+	for name, known := range c.known {
+		if known.ageAt(landed) > lateFor {
+			delete(c.known, name)
+		}
+	}
+	c.checked.Store(&sent)
+}
+
+// applyRow marks what one row changed. The caller holds mu.
+func (c *Cache) applyRow(row wire.Row, age time.Duration, landed instant) {
+	c.remember(cursorOf(row))
+	if row.Schema > wire.Schema {
+		c.markAll() // it says something this client cannot read
+		return
+	}
+	for _, change := range row.Changes {
+		c.learn(change, row.Time, age, landed)
+		if e := c.entries[change.Name]; e != nil && e.tracked {
+			c.applyChange(e, change)
+		}
+	}
+}
+
+// applyChange marks an entry unless what it holds is what the change made current, or newer. The caller holds mu.
+func (c *Cache) applyChange(e *entry, change wire.Change) {
+	current := e.fresh.Load()
+	kept := e.held != nil && e.held.created.After(change.At) ||
+		change.Kind != wire.Refresh && current != nil && current.id == change.VersionID
+	if kept {
+		c.supersedeFetch(e) // but a fetch sent before the change must not replace it
+		return
+	}
+	c.invalidate(e)
+	if change.Kind == wire.Deleted && c.cfg.Mode == On {
+		e.held = nil
+	}
+}
+
+// invalidate marks an entry and counts it if it held something; in observe mode it counts only.
+func (c *Cache) invalidate(e *entry) {
+	if e.held != nil && e.fresh.Load() != nil {
+		c.counts.Invalidated++
+	}
+	if c.cfg.Mode == On {
+		c.mark(e)
+	}
+}
+
+// remember keeps the positions of the last rows, so that a push can be told from a forgery. The caller holds mu.
+func (c *Cache) remember(at cursor) {
+	c.recent = append(c.recent, at)
+	if len(c.recent) > maxBehind {
+		c.recent = append(c.recent[:0], c.recent[len(c.recent)-maxBehind:]...)
+	}
+}
+
+// A knownChange is the newest change of a name, and how old its row is.
+type knownChange struct {
+	wire.Change
+	time   time.Time     // when the row was appended, by the broadcaster's clock
+	age    time.Duration // of the row at anchor, at least
+	anchor instant       // when the row landed here
+}
+
+func (c *Cache) learn(change wire.Change, appended time.Time, age time.Duration, anchor instant) {
+	if age > lateFor {
+		delete(c.known, change.Name) // what AWSCURRENT reads is the truth
+		return
+	}
+	c.known[change.Name] = knownChange{change, appended, age, anchor}
+}
+
+// ageAt returns how old the row was at an instant, at least: a late answer must not pass for a current one because a
+// clock jumped. It is negative for an instant before the row.
+func (k knownChange) ageAt(i instant) time.Duration {
+	if i.before(k.anchor) {
+		return k.age - k.anchor.since(i)
+	}
+	return k.age + i.atLeastSince(k.anchor)
+}
+
+// ageOf returns how old a row was when the page landed, at least. Without a date of the log it is new.
+func (p Page) ageOf(row wire.Row) time.Duration {
+	if p.Date.IsZero() {
+		return 0
+	}
+	return p.Date.Sub(row.Time)
+}
+
+// A breaker keeps reads from waiting for a log that does not answer.
+type breaker struct {
+	failures int // in a row
+	opened   instant
+}
+
+func (b *breaker) open(now instant) bool {
+	return b.failures >= breakerAfter && now.since(b.opened) < breakerFor
+}
+
+// note records a check's result and returns what is to be logged, once for each time the log goes and comes back.
+func (b *breaker) note(err error, now instant) string {
+	if err == nil {
+		was := b.failures
+		b.failures = 0
+		if was > 0 {
+			return "the change log can be read again"
+		}
+		return ""
+	}
+	b.failures++
+	b.opened = now
+	if b.failures == 1 {
+		return "the change log cannot be read: cached secrets are served until their TTL ends"
+	}
+	return ""
+}

@@ -1,0 +1,180 @@
+package secretcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+// errSuperseded: the entry was marked while the fetch was on its way.
+var errSuperseded = errors.New("a change was announced while the secret was fetched")
+
+// lateRetries are the pauses before the next try when Secrets Manager answers with what was before a known change. The
+// first tries read AWSCURRENT, those after labelTries the version that the change named: a read by version id is not
+// held up by a label that still reads old.
+var lateRetries = [...]time.Duration{50 * time.Millisecond, 0, 100 * time.Millisecond, 300 * time.Millisecond} //nolint:gochecknoglobals // a table, never written
+
+const labelTries = 2
+
+// A fetch is one refill of an entry on its way. All who read the entry meanwhile share it.
+type fetch struct {
+	id         string // what is asked for: a name, or the ARN a handle was made with
+	generation uint64 // the entry's when it began
+	marks      uint64 // the cache's when it began: for an entry whose name is not known yet
+	done       chan struct{}
+
+	// Of the try on its way:
+	sent  instant
+	known *knownChange // the newest change when it was sent
+
+	version *version // set before done is closed, as is err
+	err     error
+}
+
+// startFetch returns the fetch on its way for the entry's generation, or starts one. The caller holds mu.
+func (c *Cache) startFetch(e *entry, id string) *fetch {
+	if e.fetch == nil {
+		if e.name != "" {
+			id = e.name // after delete and recreate the old ARN misleads
+		}
+		e.fetch = &fetch{id: id, generation: e.generation, marks: c.marks, done: make(chan struct{})}
+		go c.runFetch(e, e.fetch)
+	}
+	return e.fetch
+}
+
+func (c *Cache) runFetch(e *entry, f *fetch) {
+	defer close(f.done)
+	for try := 0; ; try++ {
+		late, changed := c.tryFetch(e, f, try >= labelTries)
+		switch {
+		case changed != nil:
+			c.tellChange(changed, f.version)
+			return
+		case !late:
+			return
+		case try == len(lateRetries):
+			c.mu.Lock()
+			c.fail(e, f, fmt.Errorf("%s answers with what was before the last change", f.id))
+			c.mu.Unlock()
+			return
+		}
+		time.Sleep(lateRetries[try])
+	}
+}
+
+// tryFetch asks Secrets Manager once and lands the answer. late asks for another try; changed is the entry whose
+// OnChange is to be told.
+func (c *Cache) tryFetch(e *entry, f *fetch, byVersion bool) (late bool, changed *entry) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
+	defer cancel()
+	c.mu.Lock()
+	f.known = c.knownOf(e.name)
+	c.mu.Unlock()
+	versionID := ""
+	if byVersion && f.known != nil {
+		versionID = f.known.VersionID
+	}
+	f.sent = c.now() // a value's age counts from before it was asked for
+	got, err := c.cfg.Secrets.Get(ctx, f.id, versionID)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts.Fetches++
+	if e.generation != f.generation || e.name == "" && c.marks != f.marks {
+		f.err = errSuperseded
+		c.endFetch(e, f)
+		return false, nil
+	}
+	name := e.name
+	if err == nil {
+		name = got.Name
+	}
+	known := c.knownOf(name)
+	if known == nil {
+		known = f.known // it was young enough to judge by when the request was sent
+	}
+	gone := errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted)
+	switch {
+	case err != nil && !gone:
+		c.fail(e, f, err)
+		return false, nil
+	case known != nil && known.makesLate(got, err, f.sent):
+		c.counts.LateAnswers++
+		return true, nil
+	case gone:
+		e.held = nil // Secrets Manager's word about what is current now; never cached
+		e.fresh.Store(nil)
+		c.fail(e, f, err)
+		return false, nil
+	}
+	return false, c.install(e, f, got)
+}
+
+// makesLate reports whether an answer, asked for at sent, is of before the change.
+func (k *knownChange) makesLate(got Fetched, err error, sent instant) bool {
+	switch {
+	case k.ageAt(sent) > lateFor:
+		return false
+	case err != nil:
+		return k.Kind != wire.Deleted
+	case got.VersionID == k.VersionID:
+		return false
+	default:
+		return !got.Created.After(k.At)
+	}
+}
+
+// knownOf returns the newest change of a name, or nil. The caller holds mu.
+func (c *Cache) knownOf(name string) *knownChange {
+	if k, ok := c.known[name]; ok {
+		return &k
+	}
+	return nil
+}
+
+// install puts a fetched version into its entry and returns the entry if its OnChange is to be told. The caller holds mu.
+func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
+	c.endFetch(e, f)
+	if e.name == "" {
+		e = c.resolve(e, got.Name)
+	}
+	f.version = &version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: f.sent}
+	e.held = f.version
+	e.failed = nil
+	e.fresh.Store(f.version)
+	if e.lastID == "" {
+		e.lastID, e.verified = got.VersionID, got.VersionID
+	}
+	if e.lastID == got.VersionID {
+		return nil
+	}
+	return e
+}
+
+// resolve makes the entry of an ARN an alias of the entry by name. The caller holds mu.
+func (c *Cache) resolve(e *entry, name string) *entry {
+	byName := c.entryFor(name)
+	byName.onChange = append(byName.onChange, e.onChange...)
+	e.onChange = nil
+	e.alias.Store(byName)
+	return byName
+}
+
+// fail ends a fetch that gave no usable value. The caller holds mu.
+func (c *Cache) fail(e *entry, f *fetch, err error) {
+	f.err = err
+	c.counts.FetchFailures++
+	now := c.now()
+	e.failed = &now
+	c.endFetch(e, f)
+}
+
+func (c *Cache) endFetch(e *entry, f *fetch) {
+	if e.fetch == f {
+		e.fetch = nil
+	}
+}

@@ -1,0 +1,96 @@
+package secretcache
+
+import (
+	"context"
+	"sort"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+// reportEvery bounds how often an environment writes its report.
+const reportEvery = 10 * time.Second
+
+// reporting is the state of an environment's report. Cache.mu guards it.
+type reporting struct {
+	environment        string // made at first use, so that environments restored from one snapshot differ
+	started            time.Time
+	takesInvalidations bool
+	maxTTL             time.Duration
+	due                bool
+	sent               *instant
+	sending            chan struct{} // closed when the report on its way has been written or has failed; nil without one
+}
+
+// startReport writes the report if something new is to be told and the last one is long enough ago. It does not wait.
+func (c *Cache) startReport() {
+	if c.cfg.Reports == nil || c.cfg.Mode == Off {
+		return
+	}
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := &c.report
+	if !r.due || r.sending != nil || r.sent != nil && now.since(*r.sent) < reportEvery {
+		return
+	}
+	report, complete := c.buildReport()
+	r.due = !complete
+	r.sent = &now
+	r.sending = make(chan struct{})
+	go c.sendReport(report, r.sending)
+}
+
+func (c *Cache) sendReport(report wire.Report, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*c.cfg.CheckTimeout)
+	defer cancel()
+	err := c.cfg.Reports.Put(ctx, report)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.sending = nil
+	c.report.due = c.report.due || err != nil
+	close(done)
+}
+
+// buildReport tells how this environment stands. It is complete if no secret waits to be refetched. The caller holds mu.
+func (c *Cache) buildReport() (report wire.Report, complete bool) {
+	report = wire.Report{
+		Schema: wire.Schema, Client: ClientName, Env: c.cfg.Env, Domain: c.cfg.Domain, Service: c.cfg.Service,
+		Function: c.cfg.Function.ARN, Version: c.cfg.Function.Version, Environment: c.environment(), LogStream: c.cfg.Function.LogStream,
+		TakesInvalidations: c.report.takesInvalidations, Mode: string(c.cfg.Mode),
+		Started: c.report.started.UTC(), Time: time.Now().UTC(),
+		Revision: c.cursor.revision, Hash: c.cursor.hash,
+		CheckEverySeconds: c.cfg.CheckEvery.Seconds(), MaxTTLSeconds: max(c.cfg.TTL, c.report.maxTTL).Seconds(),
+		Counts: c.counts,
+	}
+	complete = true
+	for name, e := range c.entries {
+		switch {
+		case e.name == "" || !e.tracked || e.lastID == "":
+			continue
+		case e.held != nil && e.fresh.Load() == nil && e.failed == nil:
+			complete = false // marked; the next report tells what became of it
+			continue
+		}
+		report.Secrets = append(report.Secrets, c.outcomeOf(e, name))
+	}
+	sort.Slice(report.Secrets, func(i, j int) bool { return report.Secrets[i].Name < report.Secrets[j].Name })
+	return report, complete
+}
+
+// environment returns this environment's id. The caller holds mu.
+func (c *Cache) environment() string {
+	if c.report.environment == "" {
+		c.report.environment = newID()
+	}
+	return c.report.environment
+}
+
+func (c *Cache) newAck() wire.Ack {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return wire.Ack{
+		Schema: wire.Schema, Client: ClientName, Service: c.cfg.Service, Function: c.cfg.Function.ARN,
+		Environment: c.environment(), LogStream: c.cfg.Function.LogStream,
+	}
+}

@@ -1,0 +1,261 @@
+package secretcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// A Secret is a handle to one secret of a Cache. It is safe for concurrent use.
+type Secret struct {
+	cache *Cache
+	id    string
+	arn   bool // id is an ARN or a partial ARN
+	ttl   time.Duration
+	entry atomic.Pointer[entry]
+}
+
+// Value is one version of a secret. Whatever prints it prints "[secret]": only Text hands it out.
+type Value struct{ v *version }
+
+// Text returns the SecretString, or the SecretBinary's bytes.
+func (v Value) Text() string {
+	if v.v == nil {
+		return ""
+	}
+	return v.v.text
+}
+
+// VersionID returns the id of the version this value belongs to; empty for the zero Value.
+func (v Value) VersionID() string {
+	if v.v == nil {
+		return ""
+	}
+	return v.v.id
+}
+
+// String returns "[secret]".
+func (Value) String() string { return "[secret]" }
+
+// Format writes "[secret]" for every verb.
+func (Value) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[secret]") }
+
+// LogValue logs "[secret]".
+func (Value) LogValue() slog.Value { return slog.StringValue("[secret]") }
+
+// MarshalText encodes "[secret]".
+func (Value) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+
+// OnChange is told each time another version of a secret than before has been fetched, before the read that caused it
+// returns: it drops what was made with the old one, such as a connection pool. Its error, or a panic in it, makes the ack
+// and the report say failed, and its type is logged, not its text, which might quote a value; the new version is served
+// all the same. The context ends after FetchTimeout.
+type OnChange func(ctx context.Context, v Value) error
+
+// WithTTL returns a handle to the same secret whose reads accept nothing cached longer ago than ttl. Zero fetches at each
+// read; reads at the same time share a fetch.
+func (s *Secret) WithTTL(ttl time.Duration) *Secret {
+	other := &Secret{cache: s.cache, id: s.id, arn: s.arn, ttl: ttl}
+	other.entry.Store(s.entry.Load())
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	s.cache.report.maxTTL = max(s.cache.report.maxTTL, ttl)
+	return other
+}
+
+// OnChange registers f for as long as the cache lives. It is not called for the first version read.
+func (s *Secret) OnChange(f OnChange) {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	e := s.current()
+	e.onChange = append(e.onChange, f)
+}
+
+// Get returns AWSCURRENT. A hit is a read of memory and of the clock: no lock, no allocation. Otherwise it waits for the
+// log, for Secrets Manager, or for ctx. While the log cannot be read, or a newer version cannot be fetched, it returns
+// what is cached until the TTL ends; a deleted secret is not served once the deletion is known. The errors are ErrNotFound,
+// ErrDeleted, ctx's, or whatever Secrets Manager's client said, wrapped with the secret's id.
+func (s *Secret) Get(ctx context.Context) (Value, error) {
+	now := s.cache.now()
+	e := s.entry.Load()
+	if !e.follows || s.cache.certain(now) {
+		if v := e.fresh.Load(); v != nil && now.since(v.sent) <= s.ttl && s.is(v) {
+			return Value{v}, nil
+		}
+	}
+	return s.read(ctx)
+}
+
+// rounds bounds how often a read begins again because a change was announced, or its check grew old, while it waited.
+const rounds = 20
+
+func (s *Secret) read(ctx context.Context) (Value, error) {
+	c := s.cache
+	var mine *version // fetched for this read: it is served even if its fetch took longer than the TTL
+	certain := true   // until the log could not be read: then this read goes on without it
+	if c.cfg.Mode == Observe {
+		c.startCheck(c.now(), false)
+	}
+	for range rounds {
+		if s.follows() && certain {
+			certain = c.ensureChecked(ctx)
+		}
+		if err := ctx.Err(); err != nil {
+			return Value{}, s.wrap(err)
+		}
+		v, f := s.serveOrFetch(mine, certain)
+		switch {
+		case v != nil && !s.is(v):
+			return s.direct(ctx)
+		case v != nil:
+			return Value{v}, nil
+		case f == nil:
+			continue // the check has grown old
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return Value{}, s.wrap(ctx.Err())
+		}
+		switch {
+		case errors.Is(f.err, errSuperseded):
+		case f.err != nil:
+			return s.fallBack(f.err)
+		default:
+			mine = f.version
+		}
+	}
+	return s.fallBack(errSuperseded)
+}
+
+func (s *Secret) follows() bool { return s.entry.Load().follows }
+
+// serveOrFetch returns a version that may be served now, or the fetch to wait for, or neither if the log has to be
+// checked again.
+func (s *Secret) serveOrFetch(mine *version, certain bool) (*version, *fetch) {
+	c := s.cache
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.follows() && certain && !c.certain(now) {
+		return nil, nil
+	}
+	e := s.current()
+	v := e.fresh.Load()
+	if v != nil && (now.since(v.sent) <= s.ttl || v == mine && now.since(v.sent) <= c.cfg.FetchTimeout) {
+		if s.follows() && !certain {
+			c.counts.Uncertain++
+		}
+		return v, nil
+	}
+	if v == nil && s.failedLately(e, now) {
+		c.counts.Outdated++
+		return e.held, nil
+	}
+	return nil, c.startFetch(e, s.id)
+}
+
+// failedLately reports whether a newer version could not be fetched just now, so that what is held is served without
+// asking at every read. The caller holds mu.
+func (s *Secret) failedLately(e *entry, now instant) bool {
+	return e.failed != nil && now.since(*e.failed) < s.cache.cfg.CheckEvery && s.mayFallBackTo(e, now)
+}
+
+func (s *Secret) mayFallBackTo(e *entry, now instant) bool {
+	return e.held != nil && now.since(e.held.sent) <= s.ttl && s.is(e.held)
+}
+
+// fallBack serves what is held until its TTL ends, although something newer is known to exist.
+func (s *Secret) fallBack(err error) (Value, error) {
+	c := s.cache
+	now := c.now()
+	c.mu.Lock()
+	e := s.current()
+	held := e.held
+	ok := s.mayFallBackTo(e, now)
+	first := false
+	if ok {
+		c.counts.Outdated++
+		first = !e.told
+		e.told = true
+	}
+	c.mu.Unlock()
+	if !ok {
+		return Value{}, s.wrap(err)
+	}
+	if first {
+		c.cfg.Logger.Warn("a changed secret cannot be fetched: the version before it is served until its TTL ends", "secret", s.id, "error", err)
+	}
+	return Value{held}, nil
+}
+
+// direct asks for a full ARN that is not the one of the secret now called by its name: it was deleted and created anew.
+// The answer is Secrets Manager's and is not cached.
+func (s *Secret) direct(ctx context.Context) (Value, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cache.cfg.FetchTimeout)
+	defer cancel()
+	sent := s.cache.now()
+	got, err := s.cache.cfg.Secrets.Get(ctx, s.id, "")
+	if err != nil {
+		return Value{}, s.wrap(err)
+	}
+	return Value{&version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: sent}}, nil
+}
+
+// current returns the handle's entry, by name once that is known. The caller holds mu.
+func (s *Secret) current() *entry {
+	e := s.entry.Load()
+	if byName := e.alias.Load(); byName != nil {
+		e = byName
+		s.entry.Store(e)
+	}
+	return e
+}
+
+// is reports whether a version belongs to what the handle was made with. An ARN ends in a hyphen and six characters that
+// a partial ARN lacks (https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html).
+func (s *Secret) is(v *version) bool {
+	if !s.arn || v.arn == s.id {
+		return true
+	}
+	suffix, ok := strings.CutPrefix(v.arn, s.id+"-")
+	return ok && len(suffix) == 6
+}
+
+func (s *Secret) wrap(err error) error { return fmt.Errorf("reading secret %s: %w", s.id, err) }
+
+// tellChange calls an entry's OnChange functions with a new version and notes what they made of it.
+func (c *Cache) tellChange(e *entry, v *version) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
+	defer cancel()
+	c.mu.Lock()
+	told := append([]OnChange(nil), e.onChange...)
+	c.mu.Unlock()
+	refused := ""
+	for _, f := range told {
+		if err := callSafely(ctx, f, Value{v}); err != nil && refused == "" {
+			refused = "an OnChange function refused the new version"
+			c.cfg.Logger.Error(refused, "secret", e.name, "version", v.id, "errorType", fmt.Sprintf("%T", err))
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e.lastID, e.refused = v.id, refused
+	if refused == "" {
+		e.verified = v.id
+	}
+	c.report.due = true
+}
+
+func callSafely(ctx context.Context, f OnChange, v Value) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic in OnChange: a %T", r)
+		}
+	}()
+	return f(ctx, v)
+}
