@@ -207,7 +207,7 @@ func (b *Broadcaster) describe(ctx context.Context, names []string) map[string]a
 			defer func() { <-slots }()
 			asked := b.cfg.Now()
 			d, err := b.cfg.Secrets.Describe(ctx, name)
-			answers[i] = answer{Description: d, found: err == nil, asked: asked}
+			answers[i] = answer{Description: d, found: err == nil, asked: asked, answered: b.cfg.Now()}
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				answers[i].err = fmt.Errorf("describing %s: %w", name, err)
 			}

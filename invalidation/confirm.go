@@ -7,12 +7,12 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-// An answer is one DescribeSecret: what it said, or that there is no such secret, and when it was asked for.
+// An answer is one DescribeSecret: what it said, or that there is no such secret.
 type answer struct {
 	Description
-	found bool
-	asked time.Time
-	err   error // it could not be asked; then the rest is void
+	found           bool
+	asked, answered time.Time
+	err             error // it could not be asked; then the rest is void
 }
 
 // A verdict is what confirming a signal came to.
@@ -32,13 +32,20 @@ func confirm(known SecretRow, is answer, s events.Signal, late time.Duration) ve
 		return verdict{again: true} // an older answer than one already acted upon is never appended
 	case is.LastChanged.Equal(known.LastChanged) && !known.says(is) && is.asked.Sub(is.LastChanged) < late:
 		return verdict{again: true} // two answers of one date: which of them is newer shows when they have settled
+	case is.LastChanged.Before(known.MissingSince) && is.asked.Sub(known.MissingSince) < late:
+		return verdict{again: true} // it was not found, now it is there as before: the same
 	}
 	next := known.with(is)
 	v := verdict{again: behind(is, s, late)}
 	if next.differs(known) {
 		v.row = &next
 	}
-	if kind, changed := changeOf(known, is); changed {
+	kind, changed := changeOf(known, is)
+	if !changed && !v.again && wasElsewhere(known, is, s) {
+		kind, changed = wire.Refresh, true
+	}
+	if changed {
+		next.Changed = next.LastChanged
 		v.change = &wire.Change{Name: known.Name, Kind: kind, At: is.LastChanged.UTC()}
 		if kind != wire.Deleted {
 			v.change.VersionID = is.Current
@@ -52,28 +59,44 @@ func confirm(known SecretRow, is answer, s events.Signal, late time.Duration) ve
 // that are a lag apart do. The deletion is dated by when the first was asked for.
 func confirmMissing(known SecretRow, is answer, s events.Signal, late time.Duration) verdict {
 	switch {
-	case known.Sequence == 0:
-		return verdict{again: is.asked.Sub(s.Time) < late && s.Trusted}
+	case known.State == Deleted && !deletedAgain(known, s):
+		created := s.Trusted && s.Kind != events.Deleted && s.Time.Add(time.Second).After(known.Changed)
+		return verdict{again: created && is.asked.Sub(s.Time) <= late+time.Second} // its name is in use again, but not yet seen
 	case known.State == Deleted:
-		return verdict{}
+		next := known
+		next.LastChanged = is.answered.UTC()
+		next.Changed = next.LastChanged
+		return verdict{row: &next, change: &wire.Change{Name: known.Name, Kind: wire.Deleted, At: next.LastChanged}}
+	case known.Sequence == 0 && !s.Trusted:
+		return verdict{} // anybody may send a hint about a name that never was
 	}
 	next := known
+	if next.State == "" {
+		next.State = Empty // AWS told of it, so it was there, and may be cached
+	}
 	if known.MissingSince.IsZero() {
-		next.MissingSince = is.asked.UTC()
+		next.MissingSince = is.answered.UTC()
 		return verdict{row: &next, again: true}
 	}
 	if is.asked.Sub(known.MissingSince) < late {
 		return verdict{again: true}
 	}
-	next.State, next.MissingSince, next.Current, next.Previous = Deleted, time.Time{}, "", ""
+	next.State, next.LastChanged, next.Changed = Deleted, known.MissingSince, known.MissingSince
+	next.MissingSince, next.Current, next.Previous = time.Time{}, "", ""
 	return verdict{row: &next, change: &wire.Change{Name: known.Name, Kind: wire.Deleted, At: known.MissingSince}}
+}
+
+// deletedAgain reports whether an event proves that a secret known as deleted was there once more in between.
+func deletedAgain(known SecretRow, s events.Signal) bool {
+	return s.Trusted && s.Kind == events.Deleted && s.Time.After(known.Changed.Add(slack))
 }
 
 // changeOf returns what happened to AWSCURRENT between what is known and what is.
 func changeOf(known SecretRow, is answer) (wire.Kind, bool) {
 	switch {
 	case is.Deleted:
-		return wire.Deleted, known.State != Deleted
+		// A deleted secret can only be restored, so a later date means that it was there once more in between.
+		return wire.Deleted, known.State != Deleted || is.LastChanged.After(known.Changed)
 	case is.Current == "":
 		return "", false
 	case known.State == Deleted:
@@ -86,15 +109,32 @@ func changeOf(known SecretRow, is answer) (wire.Kind, bool) {
 	}
 }
 
-// behind reports whether the answer may be of before the event: then the event's version is not current in it and it was
-// last changed before the event. A hint's version and time are anybody's, so they are not compared.
+// slack is how much later than LastChangedDate an event about that change may be dated: events are dated to the second,
+// and several tell of one change.
+const slack = 5 * time.Second
+
+// wasElsewhere reports whether an event proves that AWSCURRENT named another version since the row was written, although
+// it is now back and AWSPREVIOUS shows nothing: caches may hold what it named in between.
+func wasElsewhere(known SecretRow, is answer, s events.Signal) bool {
+	switch {
+	case !s.Trusted || s.Kind != events.Moved || s.VersionID == "" || stateOf(is) != Active || known.State != Active:
+		return false
+	case s.VersionID != is.Current:
+		return s.Time.Add(time.Second).After(known.Changed)
+	default:
+		return s.Time.After(known.Changed.Add(slack)) && is.LastChanged.After(known.Changed)
+	}
+}
+
+// behind reports whether the answer may be of before the event: then it was last changed before the event, and the
+// event's version is not current in it, or was current long before the event already. A hint's version and time are anybody's, so they are not compared.
 func behind(is answer, s events.Signal, late time.Duration) bool {
-	if !s.Trusted || !is.LastChanged.Before(s.Time) || is.asked.Sub(s.Time) > late {
+	if !s.Trusted || !is.LastChanged.Before(s.Time) || is.asked.Sub(s.Time) > late+time.Second {
 		return false
 	}
 	switch s.Kind {
 	case events.Moved:
-		return s.VersionID != "" && s.VersionID != is.Current
+		return s.VersionID != "" && s.VersionID != is.Current || is.LastChanged.Add(slack).Before(s.Time)
 	case events.Deleted:
 		return !is.Deleted
 	case events.Restored:
@@ -123,6 +163,9 @@ func (r SecretRow) says(is answer) bool {
 
 // with returns the row as the answer has it.
 func (r SecretRow) with(is answer) SecretRow {
+	if r.Sequence == 0 {
+		r.Changed = is.LastChanged.UTC()
+	}
 	r.ARN, r.Current, r.Previous, r.LastChanged = is.ARN, is.Current, is.Previous, is.LastChanged.UTC()
 	r.State, r.MissingSince = stateOf(is), time.Time{}
 	return r

@@ -64,10 +64,12 @@ type SecretRow struct {
 	Current     string    `json:"current,omitempty"`
 	Previous    string    `json:"previous,omitempty"`
 	LastChanged time.Time `json:"lastChanged"`
-	State       State     `json:"state"`
+	// Changed is LastChanged as of the newest change that was appended: an event that is dated later tells of another one.
+	Changed time.Time `json:"changed"`
+	State   State     `json:"state"`
 	// Revision is of the secret's newest change; 0 without one.
 	Revision int64 `json:"revision"`
-	// MissingSince is when the first answer of "not found" was asked for, or zero.
+	// MissingSince is when the first answer of "not found" came, or zero.
 	MissingSince time.Time `json:"missingSince,omitzero"`
 	// Sequence grows by one with each write; 0 means the row is absent. Every write is on condition of it, so it is kept
 	// beside the rest.

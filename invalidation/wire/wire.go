@@ -49,7 +49,7 @@ type Change struct {
 	// VersionID is the version that AWSCURRENT names after the change; empty for Deleted. It is opaque and never ordered.
 	VersionID string `json:"versionId,omitempty"`
 	// At is Secrets Manager's LastChangedDate as the broadcaster read it, or, for a secret that was not found any more,
-	// when the first such answer was asked for.
+	// when the first such answer came.
 	At time.Time `json:"at"`
 }
 

@@ -143,15 +143,26 @@ func (c *Cache) checkOnce() error {
 		}
 		// The table was restored or compacted, or too much has happened since.
 	}
-	page, err := c.cfg.Log.Tail(ctx, maxBehind)
+	page, err := c.tail(ctx)
 	if err != nil {
 		return err
 	}
-	if len(page.Rows) == 0 {
-		return errEmptyLog
+	return c.startAtHead(page, sent)
+}
+
+// tail reads the newest rows, at least all that are young enough for late answers to be expected.
+func (c *Cache) tail(ctx context.Context) (Page, error) {
+	for limit := maxBehind; ; limit *= 10 {
+		page, err := c.cfg.Log.Tail(ctx, limit)
+		switch {
+		case err != nil:
+			return Page{}, err
+		case len(page.Rows) == 0:
+			return Page{}, errEmptyLog
+		case len(page.Rows) < limit, page.Date.IsZero(), page.ageOf(page.Rows[0]) > lateFor:
+			return page, nil
+		}
 	}
-	c.startAtHead(page, sent)
-	return nil
 }
 
 // apply marks what the rows after the cursor changed, then moves the cursor. On a gap it does not move.
@@ -161,8 +172,8 @@ func (c *Cache) apply(page Page, from cursor, sent instant) error {
 	defer c.mu.Unlock()
 	last := from
 	for _, row := range page.Rows[1:] {
-		if row.Revision != last.revision+1 || row.PreviousHash != last.hash {
-			return fmt.Errorf("%w after revision %d", errGap, last.revision)
+		if err := last.followedBy(row); err != nil {
+			return err
 		}
 		c.applyRow(row, page.ageOf(row), landed)
 		last = cursorOf(row)
@@ -171,22 +182,37 @@ func (c *Cache) apply(page Page, from cursor, sent instant) error {
 	return nil
 }
 
+// followedBy returns errGap, wrapped, if a row is not the next one.
+func (at cursor) followedBy(row wire.Row) error {
+	if row.Revision != at.revision+1 || row.PreviousHash != at.hash {
+		return fmt.Errorf("%w after revision %d", errGap, at.revision)
+	}
+	return nil
+}
+
 // startAtHead marks whatever is cached, since nobody knows what it has missed, and begins at the newest row.
-func (c *Cache) startAtHead(page Page, sent instant) {
+func (c *Cache) startAtHead(page Page, sent instant) error {
 	landed := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, row := range page.Rows {
+	c.markAll()
+	for i, row := range page.Rows {
+		if i > 0 {
+			if err := cursorOf(page.Rows[i-1]).followedBy(row); err != nil {
+				return err
+			}
+		}
 		c.remember(cursorOf(row))
 		for _, change := range row.Changes {
 			// A restored table may lack what is already known here: the later row wins, whatever its revision.
 			if known, ok := c.known[change.Name]; !ok || !row.Time.Before(known.time) {
 				c.learn(change, row.Time, page.ageOf(row), landed)
 			}
+			c.applyTo(change) // a deletion leaves nothing to fall back to
 		}
 	}
-	c.markAll()
 	c.moveTo(cursorOf(page.Rows[len(page.Rows)-1]), sent, landed)
+	return nil
 }
 
 func (c *Cache) markAll() {
@@ -220,14 +246,17 @@ func (c *Cache) applyRow(row wire.Row, age time.Duration, landed instant) {
 	}
 	for _, change := range row.Changes {
 		c.learn(change, row.Time, age, landed)
-		if e := c.entries[change.Name]; e != nil && e.tracked {
-			c.applyChange(e, change)
-		}
+		c.applyTo(change)
 	}
 }
 
-// applyChange marks an entry unless what it holds is what the change made current, or newer. The caller holds mu.
-func (c *Cache) applyChange(e *entry, change wire.Change) {
+// applyTo marks the entry of a changed secret unless what it holds is what the change made current, or newer. The caller
+// holds mu.
+func (c *Cache) applyTo(change wire.Change) {
+	e := c.entries[change.Name]
+	if e == nil || !e.tracked {
+		return
+	}
 	current := e.fresh.Load()
 	kept := e.held != nil && e.held.created.After(change.At) ||
 		change.Kind != wire.Refresh && current != nil && current.id == change.VersionID

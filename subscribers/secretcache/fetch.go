@@ -3,7 +3,6 @@ package secretcache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -12,12 +11,18 @@ import (
 // errSuperseded: the entry was marked while the fetch was on its way.
 var errSuperseded = errors.New("a change was announced while the secret was fetched")
 
+// errLate: the version wanted could not be had in time.
+var errLate = errors.New("the changed version cannot be fetched yet")
+
 // lateRetries are the pauses before the next try when Secrets Manager answers with what was before a known change. The
 // first tries read AWSCURRENT, those after labelTries the version that the change named: a read by version id is not
 // held up by a label that still reads old.
 var lateRetries = [...]time.Duration{50 * time.Millisecond, 0, 100 * time.Millisecond, 300 * time.Millisecond} //nolint:gochecknoglobals // a table, never written
 
-const labelTries = 2
+const (
+	labelTries = 2
+	lastTry    = len(lateRetries)
+)
 
 // A fetch is one refill of an entry on its way. All who read the entry meanwhile share it.
 type fetch struct {
@@ -29,6 +34,7 @@ type fetch struct {
 	// Of the try on its way:
 	sent  instant
 	known *knownChange // the newest change when it was sent
+	late  *version     // the last answer that was of before a known change
 
 	version *version // set before done is closed, as is err
 	err     error
@@ -49,17 +55,15 @@ func (c *Cache) startFetch(e *entry, id string) *fetch {
 func (c *Cache) runFetch(e *entry, f *fetch) {
 	defer close(f.done)
 	for try := 0; ; try++ {
-		late, changed := c.tryFetch(e, f, try >= labelTries)
+		late, changed := c.tryFetch(e, f, try)
 		switch {
 		case changed != nil:
 			c.tellChange(changed, f.version)
 			return
 		case !late:
 			return
-		case try == len(lateRetries):
-			c.mu.Lock()
-			c.fail(e, f, fmt.Errorf("%s answers with what was before the last change", f.id))
-			c.mu.Unlock()
+		case try == lastTry:
+			c.giveUp(e, f)
 			return
 		}
 		time.Sleep(lateRetries[try])
@@ -68,14 +72,14 @@ func (c *Cache) runFetch(e *entry, f *fetch) {
 
 // tryFetch asks Secrets Manager once and lands the answer. late asks for another try; changed is the entry whose
 // OnChange is to be told.
-func (c *Cache) tryFetch(e *entry, f *fetch, byVersion bool) (late bool, changed *entry) {
+func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
 	defer cancel()
 	c.mu.Lock()
 	f.known = c.knownOf(e.name)
 	c.mu.Unlock()
 	versionID := ""
-	if byVersion && f.known != nil {
+	if try >= labelTries && f.known != nil {
 		versionID = f.known.VersionID
 	}
 	f.sent = c.now() // a value's age counts from before it was asked for
@@ -102,16 +106,38 @@ func (c *Cache) tryFetch(e *entry, f *fetch, byVersion bool) (late bool, changed
 	case err != nil && !gone:
 		c.fail(e, f, err)
 		return false, nil
-	case known != nil && known.makesLate(got, err, f.sent):
+	case known != nil && known.makesLate(got, err, f.sent) && !(gone && try == lastTry && f.late == nil):
 		c.counts.LateAnswers++
+		if err == nil && known.Kind != wire.Deleted {
+			f.late = newVersion(got, f.sent)
+		}
 		return true, nil
 	case gone:
-		e.held = nil // Secrets Manager's word about what is current now; never cached
+		e.held = nil // Secrets Manager's word about what is current now, however it was asked; never cached
 		e.fresh.Store(nil)
 		c.fail(e, f, err)
 		return false, nil
 	}
 	return false, c.install(e, f, got)
+}
+
+func newVersion(got Fetched, sent instant) *version {
+	return &version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: sent}
+}
+
+// giveUp ends a fetch that got late answers only. Where nothing is held the last of them is better than nothing: it is
+// what a client without the log would serve.
+func (c *Cache) giveUp(e *entry, f *fetch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.generation != f.generation {
+		f.err = errSuperseded
+		return
+	}
+	if e.held == nil {
+		e.held = f.late
+	}
+	c.fail(e, f, errLate)
 }
 
 // makesLate reports whether an answer, asked for at sent, is of before the change.
@@ -142,7 +168,7 @@ func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
 	if e.name == "" {
 		e = c.resolve(e, got.Name)
 	}
-	f.version = &version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: f.sent}
+	f.version = newVersion(got, f.sent)
 	e.held = f.version
 	e.failed = nil
 	e.fresh.Store(f.version)

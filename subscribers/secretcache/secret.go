@@ -203,7 +203,7 @@ func (s *Secret) direct(ctx context.Context) (Value, error) {
 	if err != nil {
 		return Value{}, s.wrap(err)
 	}
-	return Value{&version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: sent}}, nil
+	return Value{newVersion(got, sent)}, nil
 }
 
 // current returns the handle's entry, by name once that is known. The caller holds mu.

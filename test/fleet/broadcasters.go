@@ -1,0 +1,120 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
+)
+
+// A broadcaster is the real one with its own, perhaps stale, view of Secrets Manager. Several share one store.
+type broadcaster struct {
+	w  *world
+	id int
+	b  *invalidation.Broadcaster
+
+	mu     sync.Mutex
+	random *rand.Rand
+}
+
+func newBroadcaster(w *world, id int) *broadcaster {
+	b := &broadcaster{w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(10+id)))} //nolint:gosec // reproducible on purpose
+	subs, err := subscribers.New(subscribers.Manifest{
+		APIVersion: subscribers.APIVersion, Env: env, Domain: domain,
+		Services: []subscribers.Service{{Name: "api", Secrets: []string{"**"}}},
+	}, env, domain)
+	if err != nil {
+		panic(err)
+	}
+	b.b, err = invalidation.New(invalidation.Config{
+		Account: "111122223333", Region: "eu-west-2", Env: env, Domain: domain,
+		Secrets: describePort{b}, Log: appendPort{w.store, w}, Fanouts: w.store, Pusher: pushPort{b}, Subscriptions: subs, Logger: w.logger,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (b *broadcaster) roll(n int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.random.IntN(n)
+}
+
+// A notice is an event on its way and what really happened.
+type notice struct {
+	signal events.Signal
+	moment int // the secret's moment it tells of; -1 for a hint
+	epoch  int // how often the tables had been restored
+}
+
+// handle receives an event as the queue delivers it: again and again until it is handled or two minutes are over.
+func (b *broadcaster) handle(n notice) {
+	for began := time.Now(); time.Since(began) < 3*time.Minute; time.Sleep(5 * time.Second) {
+		handled, _ := b.b.Confirm(context.Background(), []events.Signal{n.signal})
+		if err := b.b.Deliver(context.Background()); err != nil {
+			b.w.violate("delivering: %v", err)
+		}
+		if handled[0] != invalidation.Failed {
+			b.w.handled(n, handled[0])
+			return
+		}
+	}
+}
+
+// describePort is a broadcaster's way to DescribeSecret.
+type describePort struct{ b *broadcaster }
+
+func (p describePort) Describe(_ context.Context, name string) (invalidation.Description, error) {
+	time.Sleep(time.Duration(p.b.roll(40)) * time.Millisecond)
+	lag := time.Duration(0)
+	if most := p.b.w.faults.lagOf("describe"); most > 0 && (p.b.id == 0 || p.b.roll(2) == 0) {
+		lag = time.Duration(p.b.roll(int(most/time.Millisecond))) * time.Millisecond
+	}
+	d, err := p.b.w.secrets.describe(name, lag)
+	time.Sleep(time.Duration(p.b.roll(40)) * time.Millisecond)
+	return d, err
+}
+
+// appendPort tells the history what was really committed.
+type appendPort struct {
+	invalidation.Log
+	w *world
+}
+
+func (p appendPort) Append(ctx context.Context, a invalidation.Append) (wire.Row, error) {
+	row, err := p.Log.Append(ctx, a)
+	if err == nil {
+		p.w.appended(row)
+	} else if !errors.Is(err, invalidation.ErrConflict) && ctx.Err() == nil {
+		p.w.violate("appending: %v", err)
+	}
+	return row, err
+}
+
+// pushPort loses, doubles and delays pushes, and hands the others to one environment of many.
+type pushPort struct{ b *broadcaster }
+
+func (p pushPort) Push(_ context.Context, _ string, payload []byte) ([]byte, error) {
+	w := p.b.w
+	w.scan(string(payload))
+	switch p.b.roll(10) {
+	case 0, 1, 2:
+		return nil, errInjected
+	case 3: // it arrives, but much later, and nobody hears the answer
+		w.later(time.Duration(p.b.roll(90_000))*time.Millisecond, func() { w.pushOne(p.b.roll(64), payload) })
+		return nil, errInjected
+	case 4:
+		if _, err := w.pushOne(p.b.roll(64), payload); err != nil {
+			return nil, err
+		}
+	}
+	return w.pushOne(p.b.roll(64), payload)
+}

@@ -1,0 +1,278 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
+)
+
+// An environment is one execution environment: the real client behind ports that a freeze holds up.
+type environment struct {
+	w     *world
+	id    int
+	cache *secretcache.Cache
+	entry secretcache.Handler // the wrapped handler
+	clock *clock
+
+	mu      sync.Mutex
+	random  *rand.Rand
+	active  int           // invocations
+	thawed  chan struct{} // closed while not frozen
+	dead    bool
+	secrets map[string]*secretcache.Secret
+	stale   int64 // reads that only an exception excuses
+}
+
+// ttl is every cached value's time to live.
+const ttl = secretcache.DefaultTTL
+
+func newEnvironment(w *world, id int) *environment {
+	e := &environment{
+		w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(1000+id))), //nolint:gosec // reproducible on purpose
+		thawed: make(chan struct{}), secrets: map[string]*secretcache.Secret{},
+	}
+	close(e.thawed)
+	e.clock = &clock{started: time.Now(), standsStill: e.random.IntN(3) == 0}
+	e.clock.jumps = !e.clock.standsStill && e.random.IntN(2) == 0
+	cache, err := secretcache.New(secretcache.Config{
+		Env: env, Domain: domain, Service: "api", Log: logPort{e}, Secrets: secretsPort{e}, Reports: reportsPort{e},
+		Clock: e.clock, Logger: w.logger,
+	})
+	if err != nil {
+		panic(err)
+	}
+	e.cache = cache
+	e.entry = cache.Wrap(handler{e})
+	return e
+}
+
+// secret returns the handle to a secret: by name, or by ARN in some environments.
+func (e *environment) secret(name string) *secretcache.Secret {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.secrets[name]
+	if s == nil {
+		s = e.cache.Secret(name)
+		e.secrets[name] = s
+	}
+	return s
+}
+
+// roll returns a number below n.
+func (e *environment) roll(n int) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.random.IntN(n)
+}
+
+// upTo returns a duration below d.
+func (e *environment) upTo(d time.Duration) time.Duration {
+	return time.Duration(e.roll(int(d/time.Microsecond))) * time.Microsecond
+}
+
+// freeze stops an environment that has no invocation: nothing leaves it and nothing arrives any more.
+func (e *environment) freeze() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.active > 0 || e.dead || e.isFrozen() {
+		return
+	}
+	e.thawed = make(chan struct{})
+	e.clock.freeze()
+}
+
+// isFrozen reports whether the environment is frozen. The caller holds mu.
+func (e *environment) isFrozen() bool {
+	select {
+	case <-e.thawed:
+		return false
+	default:
+		return true
+	}
+}
+
+func (e *environment) thaw() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.isFrozen() {
+		e.clock.thaw()
+		close(e.thawed)
+	}
+}
+
+// pass holds up whoever runs in a frozen environment.
+func (e *environment) pass() {
+	for {
+		e.mu.Lock()
+		thawed, frozen := e.thawed, e.isFrozen()
+		e.mu.Unlock()
+		if !frozen {
+			return
+		}
+		<-thawed
+	}
+}
+
+// begin takes an invocation: Lambda thaws the environment for it. It returns false if the environment is gone.
+func (e *environment) begin() bool {
+	e.mu.Lock()
+	gone := e.dead
+	if !gone {
+		e.active++
+	}
+	e.mu.Unlock()
+	if !gone {
+		e.thaw()
+	}
+	return !gone
+}
+
+func (e *environment) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.active--
+}
+
+func (e *environment) idle() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.active == 0 && !e.dead
+}
+
+// push hands an invalidation to the environment, as an Invoke does.
+func (e *environment) push(payload []byte) ([]byte, error) {
+	if !e.begin() {
+		return nil, errors.New("the environment is gone")
+	}
+	defer e.end()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	return e.entry.Invoke(ctx, payload)
+}
+
+// A request is a business event: which secrets its handler reads, some of them at the same time.
+type request struct {
+	Names    []string
+	Parallel bool
+	Deadline time.Duration
+	Pause    time.Duration
+	Final    bool // the run is over and nothing is wrong any more: the truth is wanted
+}
+
+// serve runs one business invocation.
+func (e *environment) serve(r request) {
+	payload, err := json.Marshal(r)
+	if err != nil {
+		panic(err)
+	}
+	if !e.begin() {
+		return
+	}
+	defer e.end()
+	ctx, cancel := context.WithTimeout(context.Background(), r.Deadline)
+	defer cancel()
+	if _, err := e.entry.Invoke(ctx, payload); err != nil {
+		e.w.violate("a business event did not reach the handler: %v", err)
+	}
+}
+
+// handler is the function's own code.
+type handler struct{ e *environment }
+
+func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	if _, ours, _ := wire.ParseInvalidation(payload); ours {
+		h.e.w.violate("an invalidation reached the function's own code")
+		return nil, nil
+	}
+	var r request
+	if err := json.Unmarshal(payload, &r); err != nil {
+		return nil, fmt.Errorf("decoding the request: %w", err)
+	}
+	var wg sync.WaitGroup
+	for _, name := range r.Names {
+		wg.Go(func() { h.e.read(ctx, name, r.Final) })
+		if !r.Parallel {
+			wg.Wait()
+			time.Sleep(r.Pause)
+		}
+	}
+	wg.Wait()
+	return []byte(`{}`), nil
+}
+
+// read reads one secret and holds the answer against what really happened.
+func (e *environment) read(ctx context.Context, name string, final bool) {
+	before := e.observe(name)
+	value, err := e.secret(name).Get(ctx)
+	e.w.judge(e, name, before, reading{value.VersionID(), value.Text(), err, ctx.Err() != nil}, final)
+}
+
+// An observation is what is known of an environment from outside before it answers.
+type observation struct {
+	at         time.Time
+	applied    int // how far the environment has applied the secret's changes
+	exceptions int64
+}
+
+func (e *environment) observe(name string) observation {
+	_, hash := e.cache.Position()
+	counts := e.cache.Counts()
+	e.w.mu.Lock()
+	defer e.w.mu.Unlock()
+	return observation{time.Now(), e.w.history.appliedBy(hash, name), counts.Uncertain + counts.Outdated}
+}
+
+// A clock is an environment's two clocks. One of them may stand still while the environment is frozen, or be set; never
+// both, since then nobody could tell the time.
+type clock struct {
+	standsStill, jumps bool
+
+	mu       sync.Mutex
+	started  time.Time
+	frozenAt time.Time
+	frozen   time.Duration // in all
+	offset   time.Duration // of the wall clock
+}
+
+// Now implements secretcache.Clock.
+func (c *clock) Now() (time.Duration, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	monotonic := now.Sub(c.started)
+	if c.standsStill {
+		monotonic -= c.frozen
+		if !c.frozenAt.IsZero() {
+			monotonic -= now.Sub(c.frozenAt)
+		}
+	}
+	return monotonic, now.Add(c.offset).Round(0)
+}
+
+func (c *clock) freeze() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozenAt = time.Now()
+}
+
+func (c *clock) thaw() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen += time.Since(c.frozenAt)
+	c.frozenAt = time.Time{}
+}
+
+func (c *clock) set(by time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.jumps {
+		c.offset += by
+	}
+}

@@ -1,0 +1,123 @@
+package fleet
+
+import (
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+// A moment is one state of a secret's AWSCURRENT, in the order in which they came: the truth.
+type moment struct {
+	at      time.Time // Secrets Manager's LastChangedDate
+	version string    // empty: it could not be read
+}
+
+// A coverage is how far the log told of a secret from a time on: up to which of its moments. -1 is nothing.
+type coverage struct {
+	from   time.Time
+	moment int
+}
+
+// history is what really happened, to secrets and to the log. Nothing in it comes from the code under test but the rows
+// that were committed to the table.
+type history struct {
+	moments map[string][]moment
+	covered map[string][]coverage
+	applied map[string]map[string]int // by a row's hash: how far whoever has applied it knows of each secret
+	live    []wire.Row                // the rows in the table
+}
+
+func newHistory() *history {
+	return &history{moments: map[string][]moment{}, covered: map[string][]coverage{}, applied: map[string]map[string]int{"": {}}}
+}
+
+func (h *history) happened(name string, at time.Time, version string) {
+	h.moments[name] = append(h.moments[name], moment{at, version})
+}
+
+// momentOf returns which moment a change in the log tells of.
+func (h *history) momentOf(c wire.Change) int {
+	last := -1
+	for i, m := range h.moments[c.Name] {
+		if !m.at.After(c.At) {
+			last = i
+		}
+	}
+	return last
+}
+
+// latest returns the last moment at which a version was current, or -1.
+func (h *history) latest(name, version string) int {
+	for i := len(h.moments[name]) - 1; i >= 0; i-- {
+		if h.moments[name][i].version == version {
+			return i
+		}
+	}
+	return -1
+}
+
+func (h *history) current(name string) int { return len(h.moments[name]) - 1 }
+
+// appended notes a committed row.
+func (h *history) appended(row wire.Row, now time.Time) {
+	h.live = append(h.live, row)
+	known := map[string]int{}
+	for name, m := range h.applied[row.PreviousHash] {
+		known[name] = m
+	}
+	for _, c := range row.Changes {
+		m := h.momentOf(c)
+		if before, ok := known[c.Name]; !ok || m > before {
+			known[c.Name] = m
+		}
+		if m > h.coveredNow(c.Name) {
+			h.covered[c.Name] = append(h.covered[c.Name], coverage{now, m})
+		}
+	}
+	h.applied[row.Hash] = known
+}
+
+// rewound notes that the table was restored to its first n rows.
+func (h *history) rewound(n int, now time.Time) {
+	h.live = h.live[:n]
+	head := ""
+	if n > 0 {
+		head = h.live[n-1].Hash
+	}
+	for name := range h.covered {
+		m, ok := h.applied[head][name]
+		if !ok {
+			m = -1
+		}
+		h.covered[name] = append(h.covered[name], coverage{now, m})
+	}
+}
+
+func (h *history) coveredNow(name string) int {
+	if c := h.covered[name]; len(c) > 0 {
+		return c[len(c)-1].moment
+	}
+	return -1
+}
+
+// coveredThroughout returns how far the log told of a secret at every time between from and to.
+func (h *history) coveredThroughout(name string, from, to time.Time) int {
+	m := -1
+	for _, c := range h.covered[name] {
+		switch {
+		case c.from.Before(from):
+			m = c.moment
+		case !c.from.After(to):
+			m = min(m, c.moment)
+		}
+	}
+	return m
+}
+
+// appliedBy returns how far whoever stands at the row with this hash knows of a secret; -1 is nothing.
+func (h *history) appliedBy(hash, name string) int {
+	if m, ok := h.applied[hash][name]; ok {
+		return m
+	}
+	return -1
+}

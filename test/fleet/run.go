@@ -1,0 +1,211 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+// run plays a plan and returns what was violated. It is called inside a synctest bubble.
+func run(p plan) []string {
+	w := newWorld(p)
+	for _, a := range p.Actions {
+		w.act(a)
+		time.Sleep(a.Then)
+	}
+	w.settle()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.violations) > 0 {
+		return append(w.violations, w.story())
+	}
+	return nil
+}
+
+// story tells what really happened to the secrets and to the log. The caller holds mu.
+func (w *world) story() string {
+	var b strings.Builder
+	for i := range w.plan.Names {
+		fmt.Fprintf(&b, "\n%s", name(i))
+		for m, is := range w.history.moments[name(i)] {
+			fmt.Fprintf(&b, "\n  %v moment %d: %q", w.since(is.at), m, is.version)
+		}
+	}
+	for _, row := range w.history.live {
+		fmt.Fprintf(&b, "\n  %v revision %d:", w.since(row.Time), row.Revision)
+		for _, c := range row.Changes[:min(len(row.Changes), 3)] {
+			fmt.Fprintf(&b, " %s %s %s (at %v)", c.Name[len(c.Name)-5:], c.Kind, c.VersionID, w.since(c.At))
+		}
+	}
+	return b.String()
+}
+
+func (w *world) act(a action) {
+	which := name(a.Which % w.plan.Names)
+	e := w.environment(a.Which)
+	switch a.Op {
+	case opRead:
+		w.request(e, a)
+	case opPut:
+		w.secrets.put(which)
+	case opBurst:
+		w.burst(a)
+	case opThere:
+		w.secrets.put(which)
+		time.Sleep(a.For / 2)
+		w.secrets.rollback(which)
+	case opRollback:
+		w.secrets.rollback(which)
+	case opDelete:
+		w.secrets.delete(which, a.N%2 == 0)
+	case opRecreate:
+		w.secrets.recreate(which)
+	case opRestore:
+		w.secrets.restore(which)
+	case opFreeze:
+		e.freeze()
+	case opSleep:
+		time.Sleep([]time.Duration{a.For, 61 * time.Second, 75 * time.Second, 4 * time.Minute}[a.N%4])
+	case opForge:
+		w.forge(e, which, a.N)
+	case opBackup:
+		w.save()
+	case opRewind:
+		w.rewind()
+	case opJump:
+		e.clock.set(time.Duration(a.N-8) * 20 * time.Second)
+	case opBirth:
+		w.birth()
+	case opDeath:
+		w.death(a.Which)
+	case opHint:
+		w.hint(which)
+	case opLag, opLogDown, opLogGap, opDown:
+		w.breakSomething(a, e)
+	}
+}
+
+// breakSomething injects a fault.
+func (w *world) breakSomething(a action, e *environment) {
+	switch {
+	case a.Op == opLag:
+		kinds := map[string]bool{"describe": a.N&1 > 0, "label": a.N&2 > 0 || a.N == 0, "version": w.plan.Faults && a.N >= 12}
+		w.faults.lag(kinds, lateFor-time.Second, a.For)
+	case !w.plan.Faults:
+	case a.Op == opLogGap:
+		w.faults.loseRow(e.id)
+	case a.Op == opLogDown && a.N%2 == 0:
+		w.faults.breakLog(-1, a.N%4 == 0, a.For)
+	case a.Op == opLogDown:
+		w.faults.breakLog(e.id, a.N%4 == 1, a.For)
+	case a.Op == opDown:
+		w.faults.breakSecrets(a.For)
+	}
+}
+
+// request sends business events: one, or several at the same time where the environment allows it.
+func (w *world) request(e *environment, a action) {
+	r := request{Deadline: 30 * time.Second, Parallel: a.N&1 > 0, Pause: a.Then / 2}
+	if a.N&6 == 0 {
+		r.Deadline = 300 * time.Millisecond // the function times out while something is on its way
+	}
+	for i := range 1 + a.N%3 {
+		r.Names = append(r.Names, name((a.Which+i)%w.plan.Names))
+	}
+	for range 1 + a.N/12 {
+		w.background.Go(func() { e.serve(r) })
+	}
+}
+
+// burst changes more secrets than a check applies one by one, each in a row of its own.
+func (w *world) burst(a action) {
+	first := name(a.Which % w.plan.Names)
+	w.secrets.put(first)
+	for i := range 110 {
+		n := name(100 + i)
+		if w.secrets.exists(n) {
+			w.secrets.putQuietly(n)
+		} else {
+			w.secrets.createQuietly(n)
+		}
+		// What is not confirmed now, since a describe lags, is looked at again when the run settles.
+		_, _ = w.broadcasters[0].b.Confirm(context.Background(), []events.Signal{{Kind: events.Check, Name: n, Env: env, Domain: domain}})
+	}
+}
+
+// forge pushes something that no broadcaster has sent: versions that were current once, revisions that never were.
+func (w *world) forge(e *environment, which string, n int) {
+	w.mu.Lock()
+	moments := w.history.moments[which]
+	row := wire.Row{
+		Schema: wire.Schema, Env: env, Domain: domain, Revision: int64(n*n + 1), Time: time.Now(), Hash: fmt.Sprintf("%064x", n),
+		Changes: []wire.Change{{Name: which, Kind: wire.Moved, VersionID: moments[n%len(moments)].version, At: time.Now().Add(time.Hour)}},
+	}
+	if n%3 == 0 && len(w.history.live) > 0 { // replayed: it was true once
+		row = w.history.live[n%len(w.history.live)]
+	}
+	if n%5 == 0 {
+		row.Revision, row.PreviousHash = int64(len(w.history.live))+1, w.history.live[len(w.history.live)-1].Hash
+	}
+	w.mu.Unlock()
+	payload, err := json.Marshal(wire.Invalidation{Version: "0", ID: "forged", Source: wire.Source, DetailType: wire.DetailType, Detail: row})
+	if err != nil {
+		panic(err)
+	}
+	w.background.Go(func() {
+		if e.idle() {
+			_, _ = e.push(payload)
+		}
+	})
+}
+
+// settle ends every fault, lets everything arrive, looks at every secret once more, as the reconciler does, and reads
+// everything everywhere.
+func (w *world) settle() {
+	w.faults.end()
+	for range 2 { // twice: one answer of "not found" proves nothing
+		for _, name := range w.secrets.names() {
+			w.hint(name)
+		}
+		time.Sleep(70 * time.Second)
+	}
+	w.mu.Lock()
+	all := append([]*environment(nil), w.environments...)
+	w.mu.Unlock()
+	for _, e := range all {
+		e.thaw()
+	}
+	time.Sleep(4 * time.Minute)
+	w.background.Wait()
+	for _, e := range all {
+		r := request{Deadline: 30 * time.Second, Final: true}
+		for i := range w.plan.Names {
+			r.Names = append(r.Names, name(i))
+		}
+		e.serve(r)
+		if counts := e.cache.Counts(); w.plan.calm() && counts.Uncertain+counts.Outdated > 0 {
+			w.violate("environment %d counted exceptions without an injected fault: %+v", e.id, counts)
+		}
+	}
+	w.checkChain(w.log.rows())
+	w.checkFanouts()
+	time.Sleep(time.Minute) // reports on their way
+}
+
+// checkFanouts: no fan-out is left open for longer than its pushes are tried.
+func (w *world) checkFanouts() {
+	for range 12 {
+		if err := w.broadcasters[0].b.Deliver(context.Background()); err != nil {
+			w.violate("delivering at the end: %v", err)
+		}
+	}
+	open, err := w.store.Open(context.Background())
+	if err != nil || len(open) > 0 {
+		w.violate("%d fan-outs are left open (%v)", len(open), err)
+	}
+}

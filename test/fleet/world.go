@@ -1,0 +1,238 @@
+// Package fleet is a randomised model of everything around the change log: environments that are busy, frozen, thawed,
+// born and gone, broadcasters that race, pushes that get lost, doubled, late and forged, a Secrets Manager that answers
+// with older states, tables that are restored, clocks that stand still or jump. The client and the append in it are the
+// real ones; time is testing/synctest's. The invariants are the guarantees of the design, and stand once, in judge.go.
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
+	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+const (
+	env    = "prod"
+	domain = "payments"
+	canary = "canary-4711" // part of every secret's value
+)
+
+// A world is one run.
+type world struct {
+	plan    plan
+	started time.Time
+	logger  *slog.Logger
+	tables  *tables.Tables
+	store   *dynamodb.Store
+	log     tableLog
+	secrets *secretsManager
+	faults  *faults
+
+	broadcasters []*broadcaster
+	random       *rand.Rand // the driver's own
+	background   sync.WaitGroup
+
+	mu           sync.Mutex
+	environments []*environment
+	born         int
+	history      *history
+	fetches      map[string]time.Time // when each fetched value was asked for
+	reads        int
+	epoch        int // how often the tables were restored
+	backup       *backup
+	violations   []string
+}
+
+type backup struct {
+	tables tables.Snapshot
+	rows   int
+}
+
+func newWorld(p plan) *world {
+	w := &world{
+		plan: p, started: time.Now(), faults: &faults{started: time.Now()}, history: newHistory(), fetches: map[string]time.Time{},
+		random: rand.New(rand.NewPCG(p.Seed, 1)), //nolint:gosec // reproducible on purpose
+	}
+	w.logger = slog.New(slog.NewTextHandler(scanner{w}, nil))
+	w.tables, w.store, w.log = newTables()
+	w.secrets = newSecretsManager(w)
+	for id := range 2 {
+		w.broadcasters = append(w.broadcasters, newBroadcaster(w, id))
+	}
+	if err := w.broadcasters[0].b.Begin(context.Background()); err != nil {
+		panic(err)
+	}
+	for i := range p.Names {
+		w.secrets.put(name(i))
+	}
+	for range p.Environments {
+		w.birth()
+	}
+	return w
+}
+
+// name returns the name of the i-th secret.
+func name(i int) string { return fmt.Sprintf("/bank/%s/%s/api/key-%d", env, domain, i) }
+
+// scanner is where everything logs to.
+type scanner struct{ w *world }
+
+func (s scanner) Write(line []byte) (int, error) {
+	s.w.scan(string(line))
+	return len(line), nil
+}
+
+func (w *world) since(t time.Time) time.Duration { return t.Sub(w.started).Round(time.Millisecond) }
+
+func (w *world) violate(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.violateLocked(format, args...)
+}
+
+func (w *world) violateLocked(format string, args ...any) {
+	if len(w.violations) < 5 {
+		w.violations = append(w.violations, fmt.Sprintf(format, args...))
+	}
+}
+
+// fetched returns a value's text made unique, and remembers when it was asked for.
+func (w *world) fetched(text string, sent time.Time) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text = fmt.Sprintf("%s#%d", text, len(w.fetches))
+	w.fetches[text] = sent
+	return text
+}
+
+func (w *world) appended(row wire.Row) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.history.appended(row, time.Now())
+}
+
+// later runs f after a while.
+func (w *world) later(after time.Duration, f func()) {
+	w.background.Go(func() {
+		time.Sleep(after)
+		f()
+	})
+}
+
+func (w *world) birth() {
+	w.mu.Lock()
+	id := w.born
+	w.born++
+	w.mu.Unlock()
+	e := newEnvironment(w, id)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.environments = append(w.environments, e)
+}
+
+func (w *world) environment(i int) *environment {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.environments[i%len(w.environments)]
+}
+
+// death ends an idle environment, unless it is the last.
+func (w *world) death(i int) {
+	w.mu.Lock()
+	i %= len(w.environments)
+	e := w.environments[i]
+	last := len(w.environments) == 1
+	w.mu.Unlock()
+	if last || !e.idle() {
+		return
+	}
+	e.mu.Lock()
+	e.dead = true
+	e.mu.Unlock()
+	e.thaw() // what it still had on its way ends unheard
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.environments = append(w.environments[:i:i], w.environments[i+1:]...)
+}
+
+// pushOne hands a push to one environment that has nothing to do, as Lambda does; if all are busy, to a new one.
+func (w *world) pushOne(from int, payload []byte) ([]byte, error) {
+	w.mu.Lock()
+	n := len(w.environments)
+	w.mu.Unlock()
+	for i := range n {
+		if e := w.environment(from + i); e.idle() {
+			return e.push(payload)
+		}
+	}
+	w.birth()
+	return w.environment(n).push(payload)
+}
+
+// announce sends the event of a secret's newest moment on its way; it may get lost, be doubled, or go to a broadcaster
+// that sees an older state.
+func (w *world) announce(name string, kind events.Kind) {
+	w.mu.Lock()
+	m := w.history.current(name)
+	is := w.history.moments[name][m]
+	n := notice{moment: m, epoch: w.epoch, signal: events.Signal{
+		Kind: kind, Name: name, Env: env, Domain: domain, VersionID: is.version, Label: "AWSCURRENT",
+		Time: is.at.Truncate(time.Second), Trusted: true, EventID: fmt.Sprintf("%s-%d", name, m), DetailType: "model",
+	}}
+	w.mu.Unlock()
+	for range []int{0, 1, 1, 1, 1, 1, 2, 2}[w.random.IntN(8)] {
+		w.deliver(n, time.Duration(w.random.IntN(3000))*time.Millisecond)
+	}
+}
+
+func (w *world) deliver(n notice, after time.Duration) {
+	b := w.broadcasters[w.random.IntN(len(w.broadcasters))]
+	w.later(after, func() { b.handle(n) })
+}
+
+// hint sends our own event: look at this secret now.
+func (w *world) hint(name string) {
+	w.deliver(notice{moment: -1, signal: events.Signal{Kind: events.Check, Name: name, Env: env, Domain: domain, Time: time.Now()}}, 0)
+}
+
+// save takes a backup of both tables.
+func (w *world) save() {
+	snapshot, err := w.tables.Backup(changesTable, operationsTable)
+	if err != nil {
+		panic(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.backup = &backup{snapshot, len(w.history.live)}
+}
+
+// rewind restores both tables to the same moment, as the runbook says; the reconciler then looks at every secret.
+func (w *world) rewind() {
+	w.mu.Lock()
+	if w.backup == nil || w.backup.rows > len(w.history.live) {
+		w.backup = nil
+		w.mu.Unlock()
+		return
+	}
+	if err := w.tables.Restore(w.backup.tables); err != nil {
+		panic(err)
+	}
+	w.epoch++
+	w.history.rewound(w.backup.rows, time.Now())
+	names := w.secrets.names()
+	w.mu.Unlock()
+	for _, name := range names {
+		w.later(time.Duration(w.random.IntN(5000))*time.Millisecond, func() {
+			w.broadcasters[0].handle(notice{
+				moment: -1, signal: events.Signal{Kind: events.Check, Name: name, Env: env, Domain: domain, Time: time.Now()},
+			})
+		})
+	}
+}
