@@ -27,6 +27,7 @@ const (
 // A fetch is one refill of an entry on its way. All who read the entry meanwhile share it.
 type fetch struct {
 	id         string // what is asked for: a name, or the ARN a handle was made with
+	name       string // the secret's name; empty until the first answer to an ARN has told it
 	generation uint64 // the entry's when it began
 	marks      uint64 // the cache's when it began: for an entry whose name is not known yet
 	done       chan struct{}
@@ -46,7 +47,7 @@ func (c *Cache) startFetch(e *entry, id string) *fetch {
 		if e.name != "" {
 			id = e.name // after delete and recreate the old ARN misleads
 		}
-		e.fetch = &fetch{id: id, generation: e.generation, marks: c.marks, done: make(chan struct{})}
+		e.fetch = &fetch{id: id, name: e.name, generation: e.generation, marks: c.marks, done: make(chan struct{})}
 		go c.runFetch(e, e.fetch)
 	}
 	return e.fetch
@@ -76,7 +77,7 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
 	defer cancel()
 	c.mu.Lock()
-	f.known = c.knownOf(e.name)
+	f.known = c.knownOf(f.name)
 	c.mu.Unlock()
 	versionID := ""
 	if try >= labelTries && f.known != nil {
@@ -93,11 +94,10 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 		c.endFetch(e, f)
 		return false, nil
 	}
-	name := e.name
 	if err == nil {
-		name = got.Name
+		f.name = got.Name
 	}
-	known := c.knownOf(name)
+	known := c.knownOf(f.name)
 	if known == nil {
 		known = f.known // it was young enough to judge by when the request was sent
 	}

@@ -53,11 +53,16 @@ type notice struct {
 	signal events.Signal
 	moment int // the secret's moment it tells of; -1 for a hint
 	epoch  int // how often the tables had been restored
+
+	// Of the try under way:
+	seen  int // which moment was current when it began
+	began time.Time
 }
 
 // handle receives an event as the queue delivers it: again and again until it is handled or two minutes are over.
 func (b *broadcaster) handle(n notice) {
 	for began := time.Now(); time.Since(began) < 3*time.Minute; time.Sleep(5 * time.Second) {
+		n.seen, n.began = b.w.look(n.signal.Name), time.Now()
 		handled, _ := b.b.Confirm(context.Background(), []events.Signal{n.signal})
 		if err := b.b.Deliver(context.Background()); err != nil {
 			b.w.violate("delivering: %v", err)

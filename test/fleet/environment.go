@@ -59,7 +59,11 @@ func (e *environment) secret(name string) *secretcache.Secret {
 	defer e.mu.Unlock()
 	s := e.secrets[name]
 	if s == nil {
-		s = e.cache.Secret(name)
+		id := name
+		if e.id%3 == 2 {
+			id = "arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + name // without its suffix
+		}
+		s = e.cache.Secret(id)
 		e.secrets[name] = s
 	}
 	return s

@@ -86,6 +86,13 @@ func (f *faults) lagOf(kind string) time.Duration {
 	return f.lagMost
 }
 
+// describesLaggedSince reports whether DescribeSecret may have answered with older states at any time since then.
+func (f *faults) describesLaggedSince(t time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lagging["describe"] && f.lagUntil.After(t)
+}
+
 // end mends everything.
 func (f *faults) end() {
 	f.mu.Lock()

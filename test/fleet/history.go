@@ -8,14 +8,15 @@ import (
 
 // A moment is one state of a secret's AWSCURRENT, in the order in which they came: the truth.
 type moment struct {
-	at      time.Time // Secrets Manager's LastChangedDate
-	version string    // empty: it could not be read
+	at                time.Time // Secrets Manager's LastChangedDate
+	version, previous string    // what AWSCURRENT and AWSPREVIOUS named; no version: it could not be read
 }
 
 // A coverage is how far the log told of a secret from a time on: up to which of its moments. -1 is nothing.
 type coverage struct {
 	from   time.Time
 	moment int
+	dated  time.Time // what the newest row says the change was dated
 }
 
 // history is what really happened, to secrets and to the log. Nothing in it comes from the code under test but the rows
@@ -31,8 +32,17 @@ func newHistory() *history {
 	return &history{moments: map[string][]moment{}, covered: map[string][]coverage{}, applied: map[string]map[string]int{"": {}}}
 }
 
-func (h *history) happened(name string, at time.Time, version string) {
-	h.moments[name] = append(h.moments[name], moment{at, version})
+// happened notes a moment, unless AWSCURRENT was not touched.
+func (h *history) happened(name string, is moment) {
+	if last := h.current(name); last >= 0 && h.moments[name][last].same(is) {
+		return
+	}
+	h.moments[name] = append(h.moments[name], is)
+}
+
+// same reports whether two moments look alike, whatever their dates.
+func (m moment) same(other moment) bool {
+	return m.version == other.version && m.previous == other.previous
 }
 
 // momentOf returns which moment a change in the log tells of.
@@ -70,9 +80,7 @@ func (h *history) appended(row wire.Row, now time.Time) {
 		if before, ok := known[c.Name]; !ok || m > before {
 			known[c.Name] = m
 		}
-		if m > h.coveredNow(c.Name) {
-			h.covered[c.Name] = append(h.covered[c.Name], coverage{now, m})
-		}
+		h.covered[c.Name] = append(h.covered[c.Name], coverage{now, max(m, h.coveredNow(c.Name)), c.At})
 	}
 	h.applied[row.Hash] = known
 }
@@ -89,7 +97,7 @@ func (h *history) rewound(n int, now time.Time) {
 		if !ok {
 			m = -1
 		}
-		h.covered[name] = append(h.covered[name], coverage{now, m})
+		h.covered[name] = append(h.covered[name], coverage{from: now, moment: m})
 	}
 }
 

@@ -104,6 +104,10 @@ func (w *world) handled(n notice, how invalidation.Handling) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	h, name := w.history, n.signal.Name
+	if !w.faults.describesLaggedSince(n.began) && n.epoch == w.epoch && !h.toldAsSeen(name, n.seen) {
+		w.violateLocked("G4: %s was handled as %s at %v, the log tells of moment %d, DescribeSecret of %d",
+			name, how, w.since(time.Now()), h.coveredNow(name), n.seen)
+	}
 	if n.moment < 0 || n.epoch != w.epoch || !n.signal.Trusted {
 		return
 	}
@@ -111,17 +115,25 @@ func (w *world) handled(n notice, how invalidation.Handling) {
 	if told >= n.moment {
 		return
 	}
-	from := time.Time{}
-	if told >= 0 {
-		from = h.moments[name][told].at
-	}
-	if h.moments[name][n.moment].at.Sub(from) < slack {
+	if c := h.covered[name]; len(c) > 0 && h.moments[name][n.moment].at.Sub(c[len(c)-1].dated) < slack {
 		return
 	}
 	if told >= 0 && h.sameSince(name, told) {
 		return
 	}
 	w.violateLocked("G4: the event about moment %d of %s was handled as %s at %v, the log tells of %d", n.moment, name, how, w.since(time.Now()), told)
+}
+
+// toldAsSeen reports whether the log tells of a secret what a describe has shown, at a moment or later.
+func (h *history) toldAsSeen(name string, seen int) bool {
+	told := h.coveredNow(name)
+	for m := seen; m < len(h.moments[name]); m++ {
+		is := h.moments[name][m]
+		if told >= m || is.version == "" || told >= 0 && h.moments[name][told].same(is) {
+			return true
+		}
+	}
+	return false
 }
 
 // sameSince reports whether nothing happened after a moment that could be in a cache now: it was at most unreadable in

@@ -55,6 +55,8 @@ func (w *world) act(a action) {
 		w.secrets.put(which)
 	case opBurst:
 		w.burst(a)
+	case opRotate:
+		w.secrets.rotate(which, a.For)
 	case opThere:
 		w.secrets.put(which)
 		time.Sleep(a.For / 2)
@@ -128,11 +130,7 @@ func (w *world) burst(a action) {
 	w.secrets.put(first)
 	for i := range 110 {
 		n := name(100 + i)
-		if w.secrets.exists(n) {
-			w.secrets.putQuietly(n)
-		} else {
-			w.secrets.createQuietly(n)
-		}
+		w.secrets.putQuietly(n)
 		// What is not confirmed now, since a describe lags, is looked at again when the run settles.
 		_, _ = w.broadcasters[0].b.Confirm(context.Background(), []events.Signal{{Kind: events.Check, Name: n, Env: env, Domain: domain}})
 	}

@@ -3,187 +3,201 @@ package fleet
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"sort"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
-// state is one secret at one time.
-type state struct {
-	at                time.Time
-	exists, deleted   bool
-	arn               string
-	current, previous string
-	versions          map[string]time.Time
-}
-
+// secretsManager drives the local Secrets Manager and tells the history what really happened.
 type secretsManager struct {
-	w  *world
-	mu sync.Mutex
-	n  int
-	s  map[string][]state
+	w *world
+	m *secrets.Manager
+
+	mu    sync.Mutex
+	lag   time.Duration // of the call under way
+	made  int           // ids
+	known []string      // names, in the order in which they were made
 }
 
 func newSecretsManager(w *world) *secretsManager {
-	return &secretsManager{w: w, s: map[string][]state{}}
+	s := &secretsManager{w: w}
+	s.m = secrets.New(secrets.Config{
+		Account: "111122223333", Region: "eu-west-2",
+		Lag:       func(secrets.Read) time.Duration { return s.lag },
+		Suffix:    func() string { return fmt.Sprintf("%06d", s.id()) },
+		VersionID: func() string { return fmt.Sprintf("EXAMPLE1-90ab-cdef-fedc-%012d", s.id()) },
+	})
+	return s
 }
 
-func (m *secretsManager) last(name string) state {
-	if s := m.s[name]; len(s) > 0 {
-		return s[len(s)-1]
+func (s *secretsManager) id() int {
+	s.made++
+	return s.made
+}
+
+// happened runs one operation and notes what is current after it. It returns whether the operation was allowed.
+func (s *secretsManager) happened(name string, operation func() error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.known, name) {
+		s.known = append(s.known, name)
 	}
-	return state{}
-}
-
-func (m *secretsManager) next(name string) state {
-	st := m.last(name)
-	at := time.Now().UTC().Truncate(time.Millisecond)
-	if !at.After(st.at) {
-		at = st.at.Add(time.Millisecond)
-	}
-	st.at = at
-	return st
-}
-
-func (m *secretsManager) commit(name string, st state) {
-	m.s[name] = append(m.s[name], st)
-	version := st.current
-	if !st.exists || st.deleted {
-		version = ""
-	}
-	m.w.mu.Lock()
-	m.w.history.happened(name, st.at, version)
-	m.w.mu.Unlock()
-}
-
-func (m *secretsManager) putVersion(name string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	st := m.next(name)
-	if st.deleted {
+	if operation() != nil {
 		return false
 	}
-	if !st.exists {
-		m.n++
-		st = state{at: st.at, exists: true, arn: fmt.Sprintf("arn:aws:secretsmanager:eu-west-2:111122223333:secret:%s-%06d", name, m.n)}
+	is := moment{at: time.Now()}
+	if d, err := s.m.DescribeSecret(name); err == nil {
+		is.at = d.LastChangedDate
+		current, previous := labels(d)
+		if is.previous = previous; d.DeletedDate.IsZero() {
+			is.version = current
+		}
 	}
-	m.n++
-	v := fmt.Sprintf("v%d", m.n)
-	st.versions = maps.Clone(st.versions)
-	if st.versions == nil {
-		st.versions = map[string]time.Time{}
-	}
-	st.versions[v] = st.at
-	st.previous, st.current = st.current, v
-	m.commit(name, st)
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.history.happened(name, is)
 	return true
 }
 
-func (m *secretsManager) put(name string) {
-	if m.putVersion(name) {
-		m.w.announce(name, events.Moved)
-	}
-}
-func (m *secretsManager) putQuietly(name string)    { m.putVersion(name) }
-func (m *secretsManager) createQuietly(name string) { m.putVersion(name) }
-func (m *secretsManager) exists(name string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.last(name).exists
-}
-
-func (m *secretsManager) rollback(name string) {
-	m.mu.Lock()
-	st := m.next(name)
-	if !st.exists || st.deleted || st.previous == "" {
-		m.mu.Unlock()
-		return
-	}
-	st.current, st.previous = st.previous, st.current
-	m.commit(name, st)
-	m.mu.Unlock()
-	m.w.announce(name, events.Moved)
-}
-
-func (m *secretsManager) delete(name string, force bool) {
-	m.mu.Lock()
-	st := m.next(name)
-	if !st.exists || st.deleted {
-		m.mu.Unlock()
-		return
-	}
-	if force {
-		st = state{at: st.at}
-	} else {
-		st.deleted = true
-	}
-	m.commit(name, st)
-	m.mu.Unlock()
-	m.w.announce(name, events.Deleted)
-}
-
-func (m *secretsManager) restore(name string) {
-	m.mu.Lock()
-	st := m.next(name)
-	if !st.exists || !st.deleted {
-		m.mu.Unlock()
-		return
-	}
-	st.deleted = false
-	m.commit(name, st)
-	m.mu.Unlock()
-	m.w.announce(name, events.Restored)
-}
-
-func (m *secretsManager) recreate(name string) {
-	m.mu.Lock()
-	st := m.next(name)
-	if st.exists {
-		m.commit(name, state{at: st.at})
-	}
-	m.mu.Unlock()
-	m.putVersion(name)
-	m.w.announce(name, events.Moved)
-}
-
-func (m *secretsManager) names() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	var out []string
-	for n := range m.s {
-		out = append(out, n)
-	}
-	sort.Strings(out)
-	return out
-}
-
-func (m *secretsManager) asOf(name string, lag time.Duration) state {
-	t := time.Now().Add(-lag)
-	s := m.s[name]
-	for i := len(s) - 1; i >= 0; i-- {
-		if lag == 0 || !s[i].at.After(t) {
-			return s[i]
+func labels(d secrets.DescribeSecretOutput) (current, previous string) {
+	for version, stages := range d.VersionIDsToStages {
+		if slices.Contains(stages, secrets.Current) {
+			current = version
+		}
+		if slices.Contains(stages, secrets.Previous) {
+			previous = version
 		}
 	}
-	return state{}
+	return current, previous
 }
 
-func (m *secretsManager) describe(name string, lag time.Duration) (invalidation.Description, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	st := m.asOf(name, lag)
-	if !st.exists {
-		return invalidation.Description{}, invalidation.ErrNotFound
+// value is what a secret holds: long enough to be found wherever it leaks.
+func value(name string) string { return canary + strings.Repeat("*", 8) + name }
+
+// putQuietly makes a new version current, or the secret; no event comes.
+func (s *secretsManager) putQuietly(name string) bool {
+	return s.happened(name, func() error {
+		if _, err := s.m.DescribeSecret(name); err != nil {
+			_, err := s.m.CreateSecret(secrets.CreateSecretInput{Name: name, SecretString: value(name)})
+			return err
+		}
+		_, err := s.m.PutSecretValue(secrets.PutSecretValueInput{SecretID: name, SecretString: value(name)})
+		return err
+	})
+}
+
+func (s *secretsManager) put(name string) {
+	if s.putQuietly(name) {
+		s.w.announce(name, events.Moved)
 	}
-	return invalidation.Description{ARN: st.arn, Current: st.current, Previous: st.previous, LastChanged: st.at, Deleted: st.deleted}, nil
 }
 
-func (m *secretsManager) get(e *environment, name, version string) (secretcache.Fetched, error) {
+// rotate makes a new version as rotations do: first AWSPENDING, later AWSCURRENT.
+func (s *secretsManager) rotate(name string, takes time.Duration) {
+	pending := ""
+	ok := s.happened(name, func() error {
+		out, err := s.m.PutSecretValue(secrets.PutSecretValueInput{SecretID: name, SecretString: value(name), VersionStages: []string{secrets.Pending}})
+		pending = out.VersionID
+		return err
+	})
+	if !ok {
+		return
+	}
+	time.Sleep(takes)
+	if s.moveCurrent(name, func(string) string { return pending }) {
+		s.w.announce(name, events.Moved)
+	}
+}
+
+// rollback moves AWSCURRENT back to AWSPREVIOUS.
+func (s *secretsManager) rollback(name string) {
+	if s.moveCurrent(name, func(previous string) string { return previous }) {
+		s.w.announce(name, events.Moved)
+	}
+}
+
+func (s *secretsManager) moveCurrent(name string, to func(previous string) string) bool {
+	return s.happened(name, func() error {
+		d, err := s.m.DescribeSecret(name)
+		if err != nil {
+			return err
+		}
+		current, previous := labels(d)
+		if to(previous) == "" {
+			return errors.New("there is no version to move to")
+		}
+		_, err = s.m.UpdateSecretVersionStage(secrets.UpdateSecretVersionStageInput{
+			SecretID: name, VersionStage: secrets.Current, MoveToVersionID: to(previous), RemoveFromVersionID: current,
+		})
+		return err
+	})
+}
+
+func (s *secretsManager) delete(name string, force bool) {
+	if s.deleteQuietly(name, force) {
+		s.w.announce(name, events.Deleted)
+	}
+}
+
+func (s *secretsManager) deleteQuietly(name string, force bool) bool {
+	return s.happened(name, func() error {
+		if d, err := s.m.DescribeSecret(name); err != nil || !d.DeletedDate.IsZero() {
+			return errors.Join(err, errors.New("it is deleted already"))
+		}
+		_, err := s.m.DeleteSecret(secrets.DeleteSecretInput{SecretID: name, ForceDeleteWithoutRecovery: force})
+		return err
+	})
+}
+
+// recreate deletes a secret for good and makes another one of the same name.
+func (s *secretsManager) recreate(name string) {
+	s.deleteQuietly(name, true)
+	s.put(name)
+}
+
+func (s *secretsManager) restore(name string) {
+	ok := s.happened(name, func() error {
+		if d, err := s.m.DescribeSecret(name); err != nil || d.DeletedDate.IsZero() {
+			return errors.Join(err, errors.New("it is not deleted"))
+		}
+		_, err := s.m.RestoreSecret(name)
+		return err
+	})
+	if ok {
+		s.w.announce(name, events.Restored)
+	}
+}
+
+func (s *secretsManager) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.known)
+}
+
+// describe answers with the state of a while ago.
+func (s *secretsManager) describe(name string, lag time.Duration) (invalidation.Description, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lag = lag
+	d, err := s.m.DescribeSecret(name)
+	s.lag = 0
+	if err != nil {
+		return invalidation.Description{}, fmt.Errorf("%w: %w", invalidation.ErrNotFound, err)
+	}
+	current, previous := labels(d)
+	return invalidation.Description{
+		ARN: d.ARN, Current: current, Previous: previous, LastChanged: d.LastChangedDate, Deleted: !d.DeletedDate.IsZero(),
+	}, nil
+}
+
+// get answers an environment with the state of a while ago.
+func (s *secretsManager) get(e *environment, id, version string) (secretcache.Fetched, error) {
 	kind := "label"
 	if version != "" {
 		kind = "version"
@@ -192,21 +206,17 @@ func (m *secretsManager) get(e *environment, name, version string) (secretcache.
 	if most := e.w.faults.lagOf(kind); most > 0 && e.roll(4) > 0 {
 		lag = e.upTo(most)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	st := m.asOf(name, lag)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lag = lag
+	got, err := s.m.GetSecretValue(secrets.GetSecretValueInput{SecretID: id, VersionID: version})
+	s.lag = 0
 	switch {
-	case !st.exists:
-		return secretcache.Fetched{}, errors.Join(secretcache.ErrNotFound)
-	case st.deleted:
-		return secretcache.Fetched{}, errors.Join(secretcache.ErrDeleted)
+	case err == nil:
+		return secretcache.Fetched{Name: got.Name, ARN: got.ARN, VersionID: got.VersionID, Created: got.CreatedDate, Text: got.SecretString}, nil
+	case errors.Is(err, secrets.InvalidRequest):
+		return secretcache.Fetched{}, fmt.Errorf("%w: %w", secretcache.ErrDeleted, err)
+	default:
+		return secretcache.Fetched{}, fmt.Errorf("%w: %w", secretcache.ErrNotFound, err)
 	}
-	if version == "" {
-		version = st.current
-	}
-	created, ok := st.versions[version]
-	if !ok {
-		return secretcache.Fetched{}, errors.Join(secretcache.ErrNotFound)
-	}
-	return secretcache.Fetched{Name: name, ARN: st.arn, VersionID: version, Created: created, Text: canary + name + version}, nil
 }

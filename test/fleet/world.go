@@ -197,6 +197,13 @@ func (w *world) deliver(n notice, after time.Duration) {
 	w.later(after, func() { b.handle(n) })
 }
 
+// look returns which moment of a secret is current.
+func (w *world) look(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.history.current(name)
+}
+
 // hint sends our own event: look at this secret now.
 func (w *world) hint(name string) {
 	w.deliver(notice{moment: -1, signal: events.Signal{Kind: events.Check, Name: name, Env: env, Domain: domain, Time: time.Now()}}, 0)
