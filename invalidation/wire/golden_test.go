@@ -44,6 +44,7 @@ func goldens(t testing.TB, folder string) []string {
 	for i, path := range paths {
 		paths[i] = strings.TrimSuffix(filepath.Base(path), ".json")
 	}
+	slices.Sort(paths)
 	return paths
 }
 

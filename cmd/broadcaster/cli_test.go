@@ -1,0 +1,117 @@
+//go:build !lambdaartifact
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// cli runs one command line.
+func cli(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, stdio{in: strings.NewReader(""), out: &out, err: &errs})
+	return code, out.String(), errs.String()
+}
+
+func TestEveryCommandExplainsItself(t *testing.T) {
+	var all strings.Builder
+	commands := append([]string{"", "help"}, names(newRoot(stdio{}).Commands())...)
+	for _, command := range commands {
+		args := strings.Fields(command + " --help")
+		code, stdout, stderr := cli(t, args...)
+		if code != exitDone || stderr != "" {
+			t.Errorf("%v: exit code %d, stderr %q", args, code, stderr)
+		}
+		if !strings.Contains(stdout, "Examples:") {
+			t.Errorf("%v shows no example", args)
+		}
+		all.WriteString("$ broadcaster " + strings.Join(args, " ") + "\n" + stdout + "\n")
+		if command == "" {
+			continue
+		}
+		if _, byHelp, _ := cli(t, "help", command); byHelp != stdout {
+			t.Errorf("help %s differs from %s --help:\n%s", command, command, cmp.Diff(stdout, byHelp))
+		}
+	}
+	golden(t, "help.golden", all.String())
+}
+
+func TestWrongCommandLines(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		args   []string
+		stderr string
+	}{
+		{"no command", nil, "broadcaster: a command is missing: see broadcaster help\n"},
+		{"a mistyped command is suggested", []string{"verison"}, "broadcaster: unknown command \"verison\": did you mean version?\n"},
+		{"a command like no other", []string{"rotate"}, "broadcaster: unknown command \"rotate\": see broadcaster help\n"},
+		{"an unknown flag", []string{"version", "--jsn"}, "broadcaster: unknown flag: --jsn\n"},
+		{"an argument too many", []string{"version", "now"}, "broadcaster: broadcaster version takes no argument, not \"now\"\n"},
+		{"help for no command", []string{"help", "verison"}, "broadcaster: unknown command \"verison\": did you mean version?\n"},
+		{"completion for no shell", []string{"completion"}, "broadcaster: name one shell: bash, zsh, fish, powershell\n"},
+		{"completion for an unknown shell", []string{"completion", "csh"}, "broadcaster: unknown shell \"csh\": the shells are bash, zsh, fish, powershell\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, stdout, stderr := cli(t, c.args...)
+			if code != exitUsage || stdout != "" {
+				t.Errorf("exit code %d, stdout %q; want %d and nothing", code, stdout, exitUsage)
+			}
+			if diff := cmp.Diff(c.stderr, stderr); diff != "" {
+				t.Errorf("stderr (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestVersionNamesTheBuild(t *testing.T) {
+	code, stdout, stderr := cli(t, "version", "--json")
+	var is build
+	if err := json.Unmarshal([]byte(stdout), &is); code != exitDone || stderr != "" || err != nil {
+		t.Fatalf("exit code %d, stdout %q, stderr %q: %v", code, stdout, stderr, err)
+	}
+	if is.Version == "" || !strings.HasPrefix(is.Go, "go1.") {
+		t.Errorf("version --json: got %+v", is)
+	}
+	if _, text, _ := cli(t, "version"); text != is.String()+"\n" {
+		t.Errorf("version: got %q, want %q", text, is)
+	}
+}
+
+func TestBuildAsText(t *testing.T) {
+	for want, is := range map[string]build{
+		"broadcaster (devel), revision unknown, go1.26.0":     {Version: "(devel)", Go: "go1.26.0"},
+		"broadcaster v1.2.0, revision 77ab, go1.26.0":         {Version: "v1.2.0", Revision: "77ab", Go: "go1.26.0"},
+		"broadcaster v1.2.0, revision 77ab (modified), go1.3": {Version: "v1.2.0", Revision: "77ab", Modified: true, Go: "go1.3"},
+	} {
+		if is.String() != want {
+			t.Errorf("got %q, want %q", is, want)
+		}
+	}
+}
+
+func TestCompletionScripts(t *testing.T) {
+	for shell, mark := range map[string]string{
+		"bash": "complete -o default -F __start_broadcaster", "zsh": "#compdef broadcaster",
+		"fish": "complete -c broadcaster", "powershell": "Register-ArgumentCompleter",
+	} {
+		if code, stdout, stderr := cli(t, "completion", shell); code != exitDone || stderr != "" || !strings.Contains(stdout, mark) {
+			t.Errorf("%s: exit code %d, stderr %q, %d bytes of which none is %q", shell, code, stderr, len(stdout), mark)
+		}
+	}
+}
+
+func TestHelpCompletesCommands(t *testing.T) {
+	_, stdout, _ := cli(t, "__complete", "help", "")
+	if !strings.HasPrefix(stdout, "completion\nversion\n") {
+		t.Errorf("got %q", stdout)
+	}
+	if _, stdout, _ = cli(t, "__complete", "help", "version", ""); !strings.HasPrefix(stdout, ":") {
+		t.Errorf("after a command there is nothing to complete, got %q", stdout)
+	}
+}

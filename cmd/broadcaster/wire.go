@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	awssecretsmanager "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
+	"github.com/bank-platform/secret-broadcaster/invalidation/lambda"
+	"github.com/bank-platform/secret-broadcaster/invalidation/secretsmanager"
+)
+
+// loadAWS reads what AWS's SDK takes from the environment: credentials, endpoints. Nothing else in this program does.
+func loadAWS(ctx context.Context, cfg config) (aws.Config, error) {
+	// Enough idle connections for every push of a fan-out: the SDK's own 10 would close and reopen the rest each time.
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, cfg.maxPushes)
+		t.MaxIdleConns = max(t.MaxIdleConns, 2*cfg.maxPushes)
+	})
+	on, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(cfg.region), awsconfig.WithHTTPClient(client))
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w", err)
+	}
+	return on, nil
+}
+
+// newHandler puts the broadcaster's parts together.
+func newHandler(cfg config, on aws.Config, logger *slog.Logger) *handler {
+	store := dynamodb.New(awsdynamodb.NewFromConfig(on), cfg.changesTable, cfg.operationsTable)
+	// A push has the broadcaster's own retries, which know what an ack is.
+	invoker := awslambda.NewFromConfig(on, func(o *awslambda.Options) { o.Retryer = aws.NopRetryer{} })
+	return &handler{parts: invalidation.Config{
+		Region: cfg.region, Env: cfg.env, Domain: cfg.domain,
+		Secrets: secretsmanager.New(awssecretsmanager.NewFromConfig(on)),
+		Log:     store, Fanouts: store, Pusher: lambda.New(invoker),
+		Subscriptions: cfg.subscriptions,
+		MaxPushes:     cfg.maxPushes, PushTimeout: cfg.pushTimeout,
+		Logger: logger,
+	}}
+}

@@ -1,0 +1,51 @@
+package functions
+
+import (
+	"os"
+	"strconv"
+	"strings"
+)
+
+// placeholder is what stands where Lambda has credentials: clients need some to sign with, nobody checks them.
+const placeholder = "placeholder"
+
+// variables returns the environment of a new process. Of equal names the last one counts.
+func (e *environment) variables() []string {
+	var all []string
+	for _, entry := range os.Environ() {
+		if !lambdas(entry) {
+			all = append(all, entry)
+		}
+	}
+	name := e.function.name
+	all = append(
+		all,
+		"AWS_REGION="+e.host.region,
+		"AWS_DEFAULT_REGION="+e.host.region,
+		"AWS_ACCESS_KEY_ID="+placeholder,
+		"AWS_SECRET_ACCESS_KEY="+placeholder,
+		"AWS_SESSION_TOKEN="+placeholder,
+		// On Lambda there are no such files; a developer's own must not change what a function does.
+		"AWS_CONFIG_FILE="+os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
+		"AWS_LAMBDA_FUNCTION_NAME="+name,
+		"AWS_LAMBDA_FUNCTION_VERSION="+latest,
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE="+strconv.Itoa(e.code.MemoryMB),
+		"AWS_LAMBDA_INITIALIZATION_TYPE=on-demand",
+		"AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/"+name,
+		"AWS_LAMBDA_LOG_STREAM_NAME="+e.logStream,
+		"_HANDLER=bootstrap",
+	)
+	all = append(all, e.code.Env...)
+	return append(all, "AWS_LAMBDA_RUNTIME_API="+e.api.address)
+}
+
+// lambdas reports whether a variable of the host is one that only Lambda or an AWS configuration would set.
+func lambdas(entry string) bool {
+	for _, prefix := range []string{"AWS_", "LAMBDA_", "_LAMBDA_", "_HANDLER=", "_X_AMZN_"} {
+		if strings.HasPrefix(entry, prefix) {
+			return true
+		}
+	}
+	return false
+}

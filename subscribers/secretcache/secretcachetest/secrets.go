@@ -1,0 +1,177 @@
+package secretcachetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
+)
+
+// A secret is one secret as Secrets Manager has it.
+type secret struct {
+	arn               string
+	versions          map[string]version
+	current, previous string // version ids: AWSCURRENT and AWSPREVIOUS
+	deleted           bool
+}
+
+type version struct {
+	text    string
+	created time.Time
+}
+
+// Put gives the secret a new version, makes it AWSCURRENT and appends the change to the log, so that a cache sees it at
+// its next check. A secret that is not there is created; one that is deleted is created anew, with another ARN. It
+// returns the version's id. What the log does not speak of, because the name is not in /bank/{env}/{domain}/, changes
+// without a row, here and in all other methods.
+func (f *Fake) Put(name, text string) (versionID string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := f.secrets[name]
+	versionID = f.put(name, text)
+	kind := wire.Moved
+	if before != nil && before.deleted {
+		kind = wire.Restored
+	}
+	f.announce(name, kind, versionID, f.stamped)
+	return versionID
+}
+
+// PutSilently is Put without the row in the log: the event was lost. A cache sees it when its TTL ends.
+func (f *Fake) PutSilently(name, text string) (versionID string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.put(name, text)
+}
+
+// Rollback makes the version before AWSCURRENT again and appends the change to the log.
+func (f *Fake) Rollback(name string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.existing(name)
+	if s.previous == "" {
+		f.t.Fatalf("rolling back %s: it has no version before", name)
+	}
+	s.current, s.previous = s.previous, s.current
+	f.announce(name, wire.Moved, s.current, f.stamp())
+}
+
+// Delete makes the secret unreadable and appends the change to the log.
+func (f *Fake) Delete(name string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.existing(name).deleted = true
+	f.announce(name, wire.Deleted, "", f.stamp())
+}
+
+// Restore makes a deleted secret readable again and appends the change to the log.
+func (f *Fake) Restore(name string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.secrets[name]
+	if s == nil || !s.deleted {
+		f.t.Fatalf("restoring %s: it is not deleted", name)
+	}
+	s.deleted = false
+	f.announce(name, wire.Restored, s.current, f.stamp())
+}
+
+// Refresh appends to the log that the secret is to be fetched again although AWSCURRENT is where it was: what somebody
+// announced by hand.
+func (f *Fake) Refresh(name string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.announce(name, wire.Refresh, f.existing(name).current, f.stamp())
+}
+
+// ARN returns the secret's ARN.
+func (f *Fake) ARN(name string) string {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.secrets[name]
+	if s == nil {
+		f.t.Fatalf("there is no secret %s: Put makes one", name)
+	}
+	return s.arn
+}
+
+// existing returns a secret that can be read. The caller holds mu.
+func (f *Fake) existing(name string) *secret {
+	f.t.Helper()
+	s := f.secrets[name]
+	if s == nil || s.deleted {
+		f.t.Fatalf("there is no secret %s: Put makes one", name)
+	}
+	return s
+}
+
+// put makes a version AWSCURRENT. The caller holds mu.
+func (f *Fake) put(name, text string) (versionID string) {
+	f.versions++
+	versionID = fmt.Sprintf("EXAMPLE1-90ab-cdef-fedc-%012d", f.versions)
+	s := f.secrets[name]
+	if s == nil || s.deleted {
+		sum := sha256.Sum256([]byte(name + versionID)) // as random as AWS's suffix, but the same in each run
+		s = &secret{
+			arn:      "arn:aws:secretsmanager:" + Region + ":" + Account + ":secret:" + name + "-" + hex.EncodeToString(sum[:3]),
+			versions: map[string]version{},
+		}
+		f.secrets[name] = s
+	}
+	s.versions[versionID] = version{text, f.stamp()}
+	s.current, s.previous = versionID, s.current
+	return versionID
+}
+
+type fakeSecrets struct{ fake *Fake }
+
+// Get implements secretcache.Secrets.
+func (s fakeSecrets) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
+	f := s.fake
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	name, found := f.find(id)
+	f.fetches[name]++
+	switch {
+	case ctx.Err() != nil:
+		return secretcache.Fetched{}, ctx.Err()
+	case f.secretsErr != nil:
+		return secretcache.Fetched{}, f.secretsErr
+	case found == nil:
+		return secretcache.Fetched{}, fmt.Errorf("%w: the fake has no secret %s", secretcache.ErrNotFound, id)
+	case found.deleted:
+		return secretcache.Fetched{}, fmt.Errorf("%w: %s", secretcache.ErrDeleted, id)
+	}
+	if versionID == "" {
+		versionID = found.current
+	}
+	v, ok := found.versions[versionID]
+	if !ok {
+		return secretcache.Fetched{}, fmt.Errorf("%w: %s has no version %s", secretcache.ErrNotFound, id, versionID)
+	}
+	return secretcache.Fetched{Name: name, ARN: found.arn, VersionID: versionID, Created: v.created, Text: v.text}, nil
+}
+
+// find returns the secret with a name, an ARN or an ARN without the suffix, and its name; if there is none, the id. The
+// caller holds mu.
+func (f *Fake) find(id string) (name string, found *secret) {
+	if s := f.secrets[id]; s != nil {
+		return id, s
+	}
+	for name, s := range f.secrets {
+		if s.arn == id || s.arn[:strings.LastIndexByte(s.arn, '-')] == id {
+			return name, s
+		}
+	}
+	return id, nil
+}
