@@ -204,10 +204,7 @@ func (c *Cache) startAtHead(page Page, sent instant) error {
 		}
 		c.remember(cursorOf(row))
 		for _, change := range row.Changes {
-			// A restored table may lack what is already known here: the later row wins, whatever its revision.
-			if known, ok := c.known[change.Name]; !ok || !row.Time.Before(known.time) {
-				c.learn(change, row.Time, page.ageOf(row), landed)
-			}
+			c.learn(change, page.ageOf(row), landed)
 			c.applyTo(change) // a deletion leaves nothing to fall back to
 		}
 	}
@@ -245,7 +242,7 @@ func (c *Cache) applyRow(row wire.Row, age time.Duration, landed instant) {
 		return
 	}
 	for _, change := range row.Changes {
-		c.learn(change, row.Time, age, landed)
+		c.learn(change, age, landed)
 		c.applyTo(change)
 	}
 }
@@ -291,17 +288,21 @@ func (c *Cache) remember(at cursor) {
 // A knownChange is the newest change of a name, and how old its row is.
 type knownChange struct {
 	wire.Change
-	time   time.Time     // when the row was appended, by the broadcaster's clock
 	age    time.Duration // of the row at anchor, at least
 	anchor instant       // when the row landed here
 }
 
-func (c *Cache) learn(change wire.Change, appended time.Time, age time.Duration, anchor instant) {
+// learn keeps a change to judge fetches by. A restored table may lack what is already known here, and be appended to
+// from an answer that is older than it: the later change wins, whatever its revision.
+func (c *Cache) learn(change wire.Change, age time.Duration, anchor instant) {
+	if known, ok := c.known[change.Name]; ok && change.At.Before(known.At) {
+		return
+	}
 	if age > lateFor {
 		delete(c.known, change.Name) // what AWSCURRENT reads is the truth
 		return
 	}
-	c.known[change.Name] = knownChange{change, appended, age, anchor}
+	c.known[change.Name] = knownChange{change, age, anchor}
 }
 
 // ageAt returns how old the row was at an instant, at least: a late answer must not pass for a current one because a

@@ -1,0 +1,32 @@
+# The shell is bash; go, python3 (3.10 or later), git and make are all that has to be there.
+SHELL := bash
+.DEFAULT_GOAL := help
+
+FLEET_CHECKS ?= 150
+TOOL := go tool -modfile=tools/go.mod
+
+.PHONY: help test lint fmt bench mutants build
+
+help: ## What can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+test: ## Set up what the tests need, run everything with the race detector
+	go vet ./...
+	bash test/tools/with-ministack.sh go test -race $$(go list ./... | grep -v /test/fleet)
+	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
+
+mutants: ## Break the code in every way we know; the fleet model must notice each
+	go run ./test/mutants
+
+lint: ## gofumpt and go vet
+	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo 'run: make fmt' >&2; exit 1; }
+	go vet ./...
+
+fmt: ## Format
+	$(TOOL) gofumpt -w .
+
+bench: ## Benchmarks beside their baselines
+	go test -run '^$$' -bench . ./subscribers/... ./internal/local/...
+
+build: ## The Lambda artifact for arm64: dist/bootstrap
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o dist/bootstrap ./cmd/broadcaster
