@@ -2,7 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 
-FLEET_CHECKS ?= 150
+FLEET_CHECKS ?= 100
 TOOL := go tool -modfile=tools/go.mod
 
 .PHONY: help test lint fmt bench mutants build

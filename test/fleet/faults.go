@@ -20,6 +20,7 @@ type faults struct {
 	lagUntil time.Time
 	lagMost  time.Duration
 	lagging  map[string]bool // which kinds of reads lag
+	settled  time.Time       // when describes stopped lagging last
 }
 
 func (f *faults) breakLog(of int, hangs bool, d time.Duration) {
@@ -74,7 +75,15 @@ func (f *faults) secretsFailedSince(t time.Time) bool {
 func (f *faults) lag(kinds map[string]bool, most, d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.noteSettled()
 	f.lagging, f.lagMost, f.lagUntil = kinds, most, time.Now().Add(d)
+}
+
+// noteSettled remembers that describes may have lagged until now. The caller holds mu.
+func (f *faults) noteSettled() {
+	if f.lagging["describe"] {
+		f.settled = time.Now()
+	}
 }
 
 func (f *faults) lagOf(kind string) time.Duration {
@@ -90,12 +99,13 @@ func (f *faults) lagOf(kind string) time.Duration {
 func (f *faults) describesLaggedSince(t time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.lagging["describe"] && f.lagUntil.After(t)
+	return f.lagging["describe"] && f.lagUntil.After(t) || f.settled.After(t)
 }
 
 // end mends everything.
 func (f *faults) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.noteSettled()
 	f.logUntil, f.downUntil, f.lagUntil, f.gaps = time.Time{}, time.Time{}, time.Time{}, 0
 }
