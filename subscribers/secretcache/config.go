@@ -121,8 +121,10 @@ func (cfg Config) withDefaults() (Config, error) {
 		value   *time.Duration
 		initial time.Duration
 	}{
-		{&cfg.TTL, DefaultTTL}, {&cfg.CheckEvery, DefaultCheckEvery},
-		{&cfg.CheckTimeout, DefaultCheckTimeout}, {&cfg.FetchTimeout, DefaultFetchTimeout},
+		{&cfg.TTL, DefaultTTL},
+		{&cfg.CheckEvery, DefaultCheckEvery},
+		{&cfg.CheckTimeout, DefaultCheckTimeout},
+		{&cfg.FetchTimeout, DefaultFetchTimeout},
 	} {
 		if *d.value == 0 {
 			*d.value = d.initial

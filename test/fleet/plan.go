@@ -81,9 +81,29 @@ func weights() []op {
 		op op
 		n  int
 	}{
-		{opNothing, 1}, {opRead, 40}, {opPut, 9}, {opRotate, 3}, {opThere, 3}, {opRollback, 4}, {opBurst, 1}, {opDelete, 2}, {opRecreate, 2}, {opRestore, 2},
-		{opFreeze, 14}, {opSleep, 10}, {opLag, 5}, {opLogDown, 3}, {opLogGap, 3}, {opDown, 1}, {opForge, 4},
-		{opBackup, 2}, {opRewind, 2}, {opJump, 4}, {opBirth, 2}, {opDeath, 1}, {opHint, 2},
+		{opNothing, 1},
+		{opRead, 40},
+		{opPut, 9},
+		{opRotate, 3},
+		{opThere, 3},
+		{opRollback, 4},
+		{opBurst, 1},
+		{opDelete, 2},
+		{opRecreate, 2},
+		{opRestore, 2},
+		{opFreeze, 14},
+		{opSleep, 10},
+		{opLag, 5},
+		{opLogDown, 3},
+		{opLogGap, 3},
+		{opDown, 1},
+		{opForge, 4},
+		{opBackup, 2},
+		{opRewind, 2},
+		{opJump, 4},
+		{opBirth, 2},
+		{opDeath, 1},
+		{opHint, 2},
 	} {
 		for range w.n {
 			ops = append(ops, w.op)

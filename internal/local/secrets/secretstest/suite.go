@@ -99,9 +99,7 @@ func newFixture(t *testing.T, endpoint Endpoint) *fixture {
 		Retryer: aws.NopRetryer{},
 	}
 	if endpoint.Transport == nil {
-		// A connection that the server closes just when it is used again would
-		// fail the request, and without retries the case.
-		options.HTTPClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		options.HTTPClient = &http.Client{Transport: newWholeRequests()}
 	}
 	return &fixture{T: t, client: secretsmanager.New(options)}
 }
