@@ -37,7 +37,7 @@ func TestAChangeIsServedAtTheNextCheck(t *testing.T) {
 	wantText(t, secret, "first")
 
 	fake.Put(password, "second")
-	fake.Advance(secretcache.DefaultCheckEvery)
+	fake.Advance(secretcache.DefaultCheckEvery - aChange)
 	wantText(t, secret, "first") // the check is just young enough
 	fake.Advance(time.Millisecond)
 	wantText(t, secret, "second")
@@ -128,6 +128,25 @@ func TestAFetchSentBeforeTheChangeDoesNotHideIt(t *testing.T) {
 	})
 }
 
+// TestAFetchSentBeforeARefreshDoesNotCount: nothing in its answer tells that it is of before.
+func TestAFetchSentBeforeARefreshDoesNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		gate := make(chan struct{})
+		cache := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Secrets = heldSecrets{cfg.Secrets, gate} })
+		handler := cache.Wrap(notReached(t))
+		var reader sync.WaitGroup
+		reader.Go(func() { wantText(t, cache.Secret(password), "first") })
+		synctest.Wait()
+		fake.Refresh(password)
+		push(t, handler, fake.Invalidation(password))
+		close(gate)
+		reader.Wait()
+		wantFetches(t, fake, password, 2)
+	})
+}
+
 func TestNameARNAndPartialARNAreOneEntry(t *testing.T) {
 	fake := secretcachetest.New(t)
 	fake.Put(password, "first")
@@ -191,7 +210,7 @@ func TestOutsideTheDomainTheTTLAloneApplies(t *testing.T) {
 			secret := newCache(t, fake, func(cfg *secretcache.Config) { log = counted(cfg) }).Secret(name)
 			wantText(t, secret, "first")
 			fake.Put(name, "second")
-			fake.Advance(secretcache.DefaultTTL)
+			fake.Advance(secretcache.DefaultTTL - aChange)
 			wantText(t, secret, "first")
 			fake.Advance(time.Millisecond)
 			wantText(t, secret, "second")
@@ -209,7 +228,7 @@ func TestTheTTLAlwaysApplies(t *testing.T) {
 	short := secret.WithTTL(10 * time.Second)
 	wantText(t, secret, "first")
 	fake.PutSilently(password, "second")
-	fake.Advance(10 * time.Second)
+	fake.Advance(10*time.Second - aChange)
 	wantText(t, short, "first")
 	fake.Advance(time.Millisecond)
 	wantText(t, secret, "first")

@@ -21,6 +21,8 @@ const (
 
 	// nextCheck is how long it takes until a read checks the log again.
 	nextCheck = secretcache.DefaultCheckEvery + time.Millisecond
+	// aChange is the time that a change takes by the fake's clock.
+	aChange = time.Nanosecond
 )
 
 // newCache returns a cache on a fake, its configuration edited.

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -100,6 +101,20 @@ func TestAConnectionIsKeptBetweenCalls(t *testing.T) {
 	for _, request := range endpoint.got() {
 		if request.connection != 1 {
 			t.Errorf("a request came on connection %d", request.connection)
+		}
+	}
+}
+
+func TestNoHTTPClientFollowsARedirect(t *testing.T) {
+	for name, client := range map[string]aws.HTTPClient{"the default": nil, "the SDK's": awshttp.NewBuildableClient(), "one made by hand": &http.Client{}} {
+		endpoint := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request, _, _ int) {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		})
+		cfg := awsConfig(endpoint.URL)
+		cfg.HTTPClient = client
+		if _, err := configFrom(t, cfg).Log.Tail(t.Context(), 1); err == nil || len(endpoint.got()) != 1 {
+			t.Errorf("%s: %d requests, %v", name, len(endpoint.got()), err)
 		}
 	}
 }

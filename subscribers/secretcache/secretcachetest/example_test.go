@@ -154,9 +154,9 @@ func ExampleFake_PutSilently() {
 	invoke(handler, `{"order":1}`)
 
 	fake.PutSilently(password, "second")
-	fake.Advance(secretcache.DefaultTTL)
+	fake.Advance(secretcache.DefaultTTL - time.Second)
 	invoke(handler, `{"order":2}`)
-	fake.Advance(time.Millisecond)
+	fake.Advance(2 * time.Second)
 	invoke(handler, `{"order":3}`)
 
 	// Output:

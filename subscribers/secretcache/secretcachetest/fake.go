@@ -28,14 +28,14 @@ const (
 // methods are safe for concurrent use, but those that change something end the test when they cannot, so they belong in
 // the test's own goroutine (https://pkg.go.dev/testing#T.FailNow).
 //
-// Its clock stands still until Advance. Each change happens a nanosecond later than the one before.
+// Its clock stands still until Advance, but that each change takes a nanosecond: so what follows it is later than what
+// was under way before.
 type Fake struct {
 	t           testing.TB
 	env, domain string
 
 	mu         sync.Mutex
 	elapsed    time.Duration // of the clock, since began
-	stamped    time.Time     // the last time handed out by stamp
 	secrets    map[string]*secret
 	versions   int // made so far
 	rows       []wire.Row
@@ -155,17 +155,17 @@ func (f *Fake) Invalidation(name string) []byte {
 	return nil
 }
 
-// announce appends a change to the log if the log speaks of the secret. The caller holds mu.
-func (f *Fake) announce(name string, kind wire.Kind, versionID string, at time.Time) {
+// announce appends a change of this moment to the log if the log speaks of the secret. The caller holds mu.
+func (f *Fake) announce(name string, kind wire.Kind, versionID string) {
 	if strings.HasPrefix(name, "/bank/"+f.env+"/"+f.domain+"/") {
-		f.append(wire.Change{Name: name, Kind: kind, VersionID: versionID, At: at})
+		f.append(wire.Change{Name: name, Kind: kind, VersionID: versionID, At: f.now()})
 	}
 }
 
 // append appends a row to the log. The caller holds mu.
 func (f *Fake) append(changes ...wire.Change) {
 	row := wire.Row{
-		Schema: wire.Schema, Env: f.env, Domain: f.domain, Revision: int64(len(f.rows)) + 1, Time: f.stamp(), Changes: changes,
+		Schema: wire.Schema, Env: f.env, Domain: f.domain, Revision: int64(len(f.rows)) + 1, Time: f.now(), Changes: changes,
 	}
 	if changes == nil {
 		row.Changes = []wire.Change{}
@@ -185,15 +185,8 @@ func began() time.Time { return time.Date(2026, time.January, 1, 0, 0, 0, 0, tim
 // now is the time by the fake's clock. The caller holds mu.
 func (f *Fake) now() time.Time { return began().Add(f.elapsed) }
 
-// stamp is now, but never the same twice, so that what happened later also looks later. The caller holds mu.
-func (f *Fake) stamp() time.Time {
-	now := f.now()
-	if !now.After(f.stamped) {
-		now = f.stamped.Add(time.Nanosecond)
-	}
-	f.stamped = now
-	return now
-}
+// tick is the time that a change takes. The caller holds mu.
+func (f *Fake) tick() { f.elapsed += time.Nanosecond }
 
 type fakeClock struct{ fake *Fake }
 

@@ -200,18 +200,26 @@ func TestInvalidationIsThePushOfTheNewestChange(t *testing.T) {
 	}
 }
 
-func TestTheClockMovesByAdvanceOnly(t *testing.T) {
+func TestTheClockMovesByAdvanceAndANanosecondByAChange(t *testing.T) {
 	fake := secretcachetest.New(t)
 	clock := fake.Config().Clock
 	monotonic, wall := clock.Now()
-	fake.Put(password, "first")
-	if again, at := clock.Now(); again != monotonic || !at.Equal(wall) {
-		t.Errorf("the clock moved by itself: %v, %v", again-monotonic, at.Sub(wall))
+	moved := func(step string, want time.Duration) {
+		t.Helper()
+		if again, at := clock.Now(); again-monotonic != want || at.Sub(wall) != want {
+			t.Errorf("%s: the clock moved by %v and %v, want %v", step, again-monotonic, at.Sub(wall), want)
+		}
+	}
+	moved("nothing", 0)
+	for changes, change := range []func(){
+		func() { fake.Put(password, "first") }, func() { fake.PutSilently(password, "second") }, func() { fake.Rollback(password) },
+		func() { fake.Refresh(password) }, func() { fake.Delete(password) }, func() { fake.Restore(password) },
+	} {
+		change()
+		moved("a change", time.Duration(changes)+1)
 	}
 	fake.Advance(3 * time.Second)
-	if again, at := clock.Now(); again-monotonic != 3*time.Second || at.Sub(wall) != 3*time.Second {
-		t.Errorf("the clock moved by %v and %v, want 3s", again-monotonic, at.Sub(wall))
-	}
+	moved("Advance", 3*time.Second+6)
 }
 
 func TestReportsAreKeptInOrder(t *testing.T) {

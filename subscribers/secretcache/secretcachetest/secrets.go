@@ -38,7 +38,7 @@ func (f *Fake) Put(name, text string) (versionID string) {
 	if before != nil && before.deleted {
 		kind = wire.Restored
 	}
-	f.announce(name, kind, versionID, f.stamped)
+	f.announce(name, kind, versionID)
 	return versionID
 }
 
@@ -58,8 +58,9 @@ func (f *Fake) Rollback(name string) {
 	if s.previous == "" {
 		f.t.Fatalf("rolling back %s: it has no version before", name)
 	}
+	f.tick()
 	s.current, s.previous = s.previous, s.current
-	f.announce(name, wire.Moved, s.current, f.stamp())
+	f.announce(name, wire.Moved, s.current)
 }
 
 // Delete makes the secret unreadable and appends the change to the log.
@@ -67,8 +68,10 @@ func (f *Fake) Delete(name string) {
 	f.t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.existing(name).deleted = true
-	f.announce(name, wire.Deleted, "", f.stamp())
+	s := f.existing(name)
+	f.tick()
+	s.deleted = true
+	f.announce(name, wire.Deleted, "")
 }
 
 // Restore makes a deleted secret readable again and appends the change to the log.
@@ -80,8 +83,9 @@ func (f *Fake) Restore(name string) {
 	if s == nil || !s.deleted {
 		f.t.Fatalf("restoring %s: it is not deleted", name)
 	}
+	f.tick()
 	s.deleted = false
-	f.announce(name, wire.Restored, s.current, f.stamp())
+	f.announce(name, wire.Restored, s.current)
 }
 
 // Refresh appends to the log that the secret is to be fetched again although AWSCURRENT is where it was: what somebody
@@ -90,7 +94,9 @@ func (f *Fake) Refresh(name string) {
 	f.t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.announce(name, wire.Refresh, f.existing(name).current, f.stamp())
+	s := f.existing(name)
+	f.tick()
+	f.announce(name, wire.Refresh, s.current)
 }
 
 // ARN returns the secret's ARN.
@@ -117,6 +123,7 @@ func (f *Fake) existing(name string) *secret {
 
 // put makes a version AWSCURRENT. The caller holds mu.
 func (f *Fake) put(name, text string) (versionID string) {
+	f.tick()
 	f.versions++
 	versionID = fmt.Sprintf("EXAMPLE1-90ab-cdef-fedc-%012d", f.versions)
 	s := f.secrets[name]
@@ -128,7 +135,7 @@ func (f *Fake) put(name, text string) (versionID string) {
 		}
 		f.secrets[name] = s
 	}
-	s.versions[versionID] = version{text, f.stamp()}
+	s.versions[versionID] = version{text, f.now()}
 	s.current, s.previous = versionID, s.current
 	return versionID
 }
