@@ -5,10 +5,13 @@ SHELL := bash
 FLEET_CHECKS ?= 100
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help test lint fmt bench mutants build
+.PHONY: help demo test lint fmt bench mutants build
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--help
+	@go run ./cmd/broadcaster demo $(ARGS)
 
 test: ## Set up what the tests need, run everything with the race detector
 	go vet ./...
