@@ -80,6 +80,9 @@ type entry struct {
 	fetch      *fetch   // the one on its way for this generation, or nil
 	failed     *instant // when a refetch of what is held failed last
 	pushed     *instant // when a push last caused a refetch without the log
+	again      *asking  // the newest that a rejection caused, of AWSCURRENT
+	pending    *asking  // and of AWSPENDING
+	rejected   *version // the last that a Try reported; nil once replaced
 	lastID     string   // the version OnChange was last told of
 	verified   string   // the version that every OnChange accepted
 	refused    string   // why the last OnChange did not

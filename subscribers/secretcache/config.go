@@ -89,6 +89,9 @@ type Secrets interface {
 	// Get returns the version that versionID names, or the one that AWSCURRENT names if versionID is empty. id is a name,
 	// an ARN or a partial ARN. It returns ErrNotFound or ErrDeleted, wrapped, if Secrets Manager says so.
 	Get(ctx context.Context, id, versionID string) (Fetched, error)
+	// Pending returns the version that AWSPENDING names, or ErrNotFound, wrapped, if it names none. Only Try with the option
+	// Pending asks for it.
+	Pending(ctx context.Context, id string) (Fetched, error)
 }
 
 // Fetched is one answer of Secrets.

@@ -136,6 +136,10 @@ func (hanging) Get(ctx context.Context, _, _ string) (secretcache.Fetched, error
 	return secretcache.Fetched{}, ctx.Err()
 }
 
+func (h hanging) Pending(ctx context.Context, id string) (secretcache.Fetched, error) {
+	return h.Get(ctx, id, "")
+}
+
 func TestCheckTimeoutBoundsEachOfTwoReadsOfTheLog(t *testing.T) {
 	for configured, want := range map[time.Duration]time.Duration{0: 500 * time.Millisecond, 100 * time.Millisecond: 200 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {

@@ -172,6 +172,7 @@ func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
 	e.held = f.version
 	e.failed = nil
 	e.fresh.Store(f.version)
+	c.replaced(e, f.version)
 	if e.lastID == "" {
 		e.lastID, e.verified = got.VersionID, got.VersionID
 	}

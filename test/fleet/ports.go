@@ -93,6 +93,11 @@ func (p secretsPort) Get(ctx context.Context, id, versionID string) (secretcache
 	return got, err
 }
 
+// Pending is asked for by Try only, which no invocation of the model uses.
+func (p secretsPort) Pending(context.Context, string) (secretcache.Fetched, error) {
+	return secretcache.Fetched{}, fmt.Errorf("%w: AWSPENDING", secretcache.ErrNotFound)
+}
+
 // reportsPort takes reports and looks at them for what must not be there.
 type reportsPort struct{ e *environment }
 

@@ -30,13 +30,22 @@ func newSecrets(cfg aws.Config, endpoint string) *secrets {
 	})}
 }
 
-// Get implements secretcache.Secrets
-// (https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html).
+// Get implements secretcache.Secrets.
 func (s *secrets) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
 	in := &secretsmanager.GetSecretValueInput{SecretId: &id}
 	if versionID != "" {
 		in.VersionId = &versionID
 	}
+	return s.read(ctx, in)
+}
+
+// Pending implements secretcache.Secrets.
+func (s *secrets) Pending(ctx context.Context, id string) (secretcache.Fetched, error) {
+	return s.read(ctx, &secretsmanager.GetSecretValueInput{SecretId: &id, VersionStage: aws.String("AWSPENDING")})
+}
+
+// read calls GetSecretValue (https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html).
+func (s *secrets) read(ctx context.Context, in *secretsmanager.GetSecretValueInput) (secretcache.Fetched, error) {
 	out, err := s.client.GetSecretValue(ctx, in)
 	if err != nil {
 		return secretcache.Fetched{}, readError(ctx, err)

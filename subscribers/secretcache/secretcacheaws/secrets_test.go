@@ -41,11 +41,23 @@ func TestGetAsksForWhatIsWanted(t *testing.T) {
 	if _, err := secrets.Get(t.Context(), arn, "EXAMPLE2-90ab-cdef-fedc-ba987EXAMPLE"); err != nil {
 		t.Fatal(err)
 	}
+	got, err = secrets.Pending(t.Context(), connectionString)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 	wantBodies := []string{
 		`{"SecretId":"` + connectionString + `"}`,
 		`{"SecretId":"` + arn + `","VersionId":"EXAMPLE2-90ab-cdef-fedc-ba987EXAMPLE"}`,
+		`{"SecretId":"` + connectionString + `","VersionStage":"AWSPENDING"}`,
 	}
-	for i, request := range endpoint.got() {
+	requests := endpoint.got()
+	if len(requests) != len(wantBodies) {
+		t.Fatalf("%d requests, want %d", len(requests), len(wantBodies))
+	}
+	for i, request := range requests {
 		if diff := cmp.Diff(wantBodies[i], request.body); diff != "" {
 			t.Error(diff)
 		}

@@ -129,6 +129,39 @@ func TestSecretsAnswerAsSecretsManagerDoes(t *testing.T) {
 	}
 }
 
+func TestARotationIsInTwoSteps(t *testing.T) {
+	fake := secretcachetest.New(t)
+	secrets := fake.Config().Secrets
+	first := fake.Put(password, "first")
+	if _, err := secrets.Pending(t.Context(), password); !errors.Is(err, secretcache.ErrNotFound) {
+		t.Errorf("the pending version before a rotation: %v", err)
+	}
+	rows := len(logOf(t, fake))
+	second := fake.PutPending(password, "second")
+	current, err := secrets.Get(t.Context(), password, "")
+	if err != nil || current.VersionID != first || len(logOf(t, fake)) != rows {
+		t.Errorf("a pending version changes what is current: %v, %v", current.VersionID, err)
+	}
+	pending, err := secrets.Pending(t.Context(), fake.ARN(password))
+	if err != nil || pending.VersionID != second || pending.Text != "second" || pending.Name != password || !pending.Created.After(current.Created) {
+		t.Errorf("the pending version: %+v, %v", pending, err)
+	}
+	fake.Promote(password)
+	current, err = secrets.Get(t.Context(), password, "")
+	last := logOf(t, fake)[rows]
+	if err != nil || current.VersionID != second || last.Changes[0].VersionID != second || last.Changes[0].Kind != wire.Moved {
+		t.Errorf("after the promotion: %v, %v, %+v", current.VersionID, err, last.Changes)
+	}
+	fake.Rollback(password)
+	if current, err = secrets.Get(t.Context(), password, ""); err != nil || current.VersionID != first {
+		t.Errorf("after a rollback: %v, %v", current.VersionID, err)
+	}
+	fake.Delete(password)
+	if _, err := secrets.Pending(t.Context(), password); !errors.Is(err, secretcache.ErrDeleted) {
+		t.Errorf("the pending version of a deleted secret: %v", err)
+	}
+}
+
 func TestBrokenPartsAnswerWithTheError(t *testing.T) {
 	fake := secretcachetest.New(t)
 	fake.Put(password, "first")
@@ -268,6 +301,14 @@ func TestWhatCannotBeDoneEndsTheTest(t *testing.T) {
 		{"restore of what is there", func(f *secretcachetest.Fake) { f.Put(password, "first"); f.Restore(password) }, "is not deleted"},
 		{"restore of nothing", func(f *secretcachetest.Fake) { f.Restore(password) }, "is not deleted"},
 		{"refresh of nothing", func(f *secretcachetest.Fake) { f.Refresh(password) }, "there is no secret"},
+		{"a pending version of nothing", func(f *secretcachetest.Fake) { f.PutPending(password, "second") }, "there is no secret"},
+		{"promotion of nothing", func(f *secretcachetest.Fake) { f.Put(password, "first"); f.Promote(password) }, "PutPending makes one"},
+		{"promotion twice", func(f *secretcachetest.Fake) {
+			f.Put(password, "first")
+			f.PutPending(password, "second")
+			f.Promote(password)
+			f.Promote(password)
+		}, "PutPending makes one"},
 		{"ARN of nothing", func(f *secretcachetest.Fake) { f.ARN(password) }, "there is no secret"},
 		{"invalidation of what never changed", func(f *secretcachetest.Fake) { f.Invalidation(password) }, "no row of the log"},
 		{"time going back", func(f *secretcachetest.Fake) { f.Advance(-1) }, "time does not go back"},

@@ -17,6 +17,7 @@ type secret struct {
 	arn               string
 	versions          map[string]version
 	current, previous string // version ids: AWSCURRENT and AWSPREVIOUS
+	pending           string // AWSPENDING's
 	deleted           bool
 }
 
@@ -47,6 +48,32 @@ func (f *Fake) PutSilently(name, text string) (versionID string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.put(name, text)
+}
+
+// PutPending gives the secret a new version and makes it AWSPENDING, as the first step of a rotation does. Nothing is
+// announced. It returns the version's id.
+func (f *Fake) PutPending(name, text string) (versionID string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.existing(name)
+	s.pending = f.addVersion(s, text)
+	return s.pending
+}
+
+// Promote makes AWSPENDING's version AWSCURRENT, as the last step of a rotation does, and appends the change to the log.
+// AWSPENDING stays on it, which it may do at AWS.
+func (f *Fake) Promote(name string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.existing(name)
+	if s.pending == "" || s.pending == s.current {
+		f.t.Fatalf("promoting the pending version of %s: it has none, PutPending makes one", name)
+	}
+	f.tick()
+	s.current, s.previous = s.pending, s.current
+	f.announce(name, wire.Moved, s.current)
 }
 
 // Rollback makes the version before AWSCURRENT again and appends the change to the log.
@@ -123,20 +150,26 @@ func (f *Fake) existing(name string) *secret {
 
 // put makes a version AWSCURRENT. The caller holds mu.
 func (f *Fake) put(name, text string) (versionID string) {
-	f.tick()
-	f.versions++
-	versionID = fmt.Sprintf("EXAMPLE1-90ab-cdef-fedc-%012d", f.versions)
 	s := f.secrets[name]
 	if s == nil || s.deleted {
-		sum := sha256.Sum256([]byte(name + versionID)) // as random as AWS's suffix, but the same in each run
+		sum := sha256.Sum256(fmt.Append([]byte(name), f.versions)) // as random as AWS's suffix, but the same in each run
 		s = &secret{
 			arn:      "arn:aws:secretsmanager:" + Region + ":" + Account + ":secret:" + name + "-" + hex.EncodeToString(sum[:3]),
 			versions: map[string]version{},
 		}
 		f.secrets[name] = s
 	}
-	s.versions[versionID] = version{text, f.now()}
+	versionID = f.addVersion(s, text)
 	s.current, s.previous = versionID, s.current
+	return versionID
+}
+
+// addVersion gives a secret a version without a label. The caller holds mu.
+func (f *Fake) addVersion(s *secret, text string) (versionID string) {
+	f.tick()
+	f.versions++
+	versionID = fmt.Sprintf("EXAMPLE1-90ab-cdef-fedc-%012d", f.versions)
+	s.versions[versionID] = version{text, f.now()}
 	return versionID
 }
 
@@ -144,6 +177,21 @@ type fakeSecrets struct{ fake *Fake }
 
 // Get implements secretcache.Secrets.
 func (s fakeSecrets) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
+	return s.read(ctx, id, func(found *secret) string {
+		if versionID == "" {
+			return found.current
+		}
+		return versionID
+	})
+}
+
+// Pending implements secretcache.Secrets.
+func (s fakeSecrets) Pending(ctx context.Context, id string) (secretcache.Fetched, error) {
+	return s.read(ctx, id, func(found *secret) string { return found.pending })
+}
+
+// read answers with the version that which picks.
+func (s fakeSecrets) read(ctx context.Context, id string, which func(*secret) string) (secretcache.Fetched, error) {
 	f := s.fake
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -159,12 +207,10 @@ func (s fakeSecrets) Get(ctx context.Context, id, versionID string) (secretcache
 	case found.deleted:
 		return secretcache.Fetched{}, fmt.Errorf("%w: %s", secretcache.ErrDeleted, id)
 	}
-	if versionID == "" {
-		versionID = found.current
-	}
+	versionID := which(found)
 	v, ok := found.versions[versionID]
 	if !ok {
-		return secretcache.Fetched{}, fmt.Errorf("%w: %s has no version %s", secretcache.ErrNotFound, id, versionID)
+		return secretcache.Fetched{}, fmt.Errorf("%w: %s has no version %q", secretcache.ErrNotFound, id, versionID)
 	}
 	return secretcache.Fetched{Name: name, ARN: found.arn, VersionID: versionID, Created: v.created, Text: v.text}, nil
 }
