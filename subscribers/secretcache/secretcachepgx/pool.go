@@ -1,0 +1,118 @@
+// Package secretcachepgx makes a pgxpool whose connections log in with the current version of a secret:
+//
+//	pool, err := secretcachepgx.New(ctx, secret, config, secretcachepgx.DSN)
+//
+// It is used like a *pgxpool.Pool. Each operation reads the secret, so the log is checked at use; an operation whose new
+// connection is refused for its credential is begun again with a newer version if there is one (see secretcache's Try);
+// and on a change the pool's connections are closed as they come back, never while they are in use.
+package secretcachepgx
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"maps"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
+)
+
+// Configure puts one version of a secret into the configuration of a new connection: its password, for example. Its
+// errors must not quote the value.
+type Configure func(ctx context.Context, v secretcache.Value, config *pgx.ConnConfig) error
+
+// DSN is the Configure for a secret whose text is a connection string. Where to connect, as whom, how, and the run-time
+// parameters are the string's; the rest stays as it is.
+func DSN(_ context.Context, v secretcache.Value, config *pgx.ConnConfig) error {
+	parsed, err := pgx.ParseConfig(v.Text())
+	if err != nil { // its text is not passed on: it may quote the value
+		return fmt.Errorf("version %s is no connection string: a %T", v.VersionID(), err)
+	}
+	config.Host, config.Port, config.Database = parsed.Host, parsed.Port, parsed.Database
+	config.User, config.Password = parsed.User, parsed.Password
+	config.TLSConfig, config.Fallbacks = parsed.TLSConfig, parsed.Fallbacks
+	config.SSLNegotiation, config.SSLCertMode = parsed.SSLNegotiation, parsed.SSLCertMode
+	config.ChannelBinding, config.RequireAuth = parsed.ChannelBinding, parsed.RequireAuth
+	if parsed.ValidateConnect != nil {
+		config.ValidateConnect = parsed.ValidateConnect
+	}
+	maps.Copy(config.RuntimeParams, parsed.RuntimeParams)
+	return nil
+}
+
+// Connector is for a database/sql pool that logs in by pgx: secretcachesql.DSN(secretcachepgx.Connector). Unlike pgx's own
+// driver it parses the connection string at once.
+func Connector(dsn string) (driver.Connector, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return stdlib.GetConnector(*config), nil
+}
+
+// IsRejection reports whether an error is PostgreSQL's word, when a connection was opened, that the credential is wrong:
+// invalid_password (28P01) or invalid_authorization_specification (28000).
+func IsRejection(err error) bool {
+	var (
+		connecting *pgconn.ConnectError
+		said       *pgconn.PgError
+	)
+	return errors.As(err, &connecting) && errors.As(err, &said) && (said.Code == "28P01" || said.Code == "28000")
+}
+
+// A Pool is a *pgxpool.Pool that follows a secret.
+type Pool struct {
+	*pgxpool.Pool
+	secret  *secretcache.Secret
+	options []secretcache.TryOption
+}
+
+// New returns a pool of connections that log in with the secret. config is as pgxpool.NewWithConfig takes it, and is not
+// changed; configure completes it for each new connection, after config's own BeforeConnect. The options are those of
+// Secret.Try, for each operation.
+func New(
+	ctx context.Context, secret *secretcache.Secret, config *pgxpool.Config, configure Configure, options ...secretcache.TryOption,
+) (*Pool, error) {
+	config = config.Copy()
+	before := config.BeforeConnect
+	config.BeforeConnect = func(ctx context.Context, connecting *pgx.ConnConfig) error {
+		if before != nil {
+			if err := before(ctx, connecting); err != nil {
+				return err
+			}
+		}
+		v, ok := ctx.Value(valueKey{}).(secretcache.Value)
+		if !ok { // the pool's own, to have some in reserve
+			var err error
+			if v, err = secret.Get(ctx); err != nil {
+				return err
+			}
+		}
+		return configure(ctx, v, connecting)
+	}
+	inner, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	secret.OnChange(func(context.Context, secretcache.Value) error {
+		inner.Reset()
+		return nil
+	})
+	options = append([]secretcache.TryOption{secretcache.RejectedIf(IsRejection)}, options...)
+	return &Pool{Pool: inner, secret: secret, options: options}, nil
+}
+
+// valueKey is under what a context carries the value for the connections that are opened for it.
+type valueKey struct{}
+
+// try begins an operation again if it did not begin: its connection was refused.
+func (p *Pool) try(ctx context.Context, operation func(context.Context) error) error {
+	return p.secret.Try(ctx, func(ctx context.Context, v secretcache.Value) error {
+		return operation(context.WithValue(ctx, valueKey{}, v))
+	}, p.options...)
+}
