@@ -162,6 +162,20 @@ func TestAPasswordThatNobodyAnnouncedIsFound(t *testing.T) {
 	}
 }
 
+func TestARoleThatMayNotLogInAnyMoreIsReplaced(t *testing.T) {
+	w := pgtest.New(t)
+	blue, green := w.Role("blue", "first"), w.Role("green", "second")
+	w.Fake.Put(pgtest.Name, w.DSN(blue, "first"))
+	if _, err := w.Secret.Get(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Fake.PutSilently(pgtest.Name, w.DSN(green, "second"))
+	w.Lock(blue)
+	if err := open(t, w).Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAlternatingRolesDrain: after the change the old role's connections go, and no query is cut.
 func TestAlternatingRolesDrain(t *testing.T) {
 	w := pgtest.New(t)
@@ -207,6 +221,7 @@ func TestAnErrorOfTheDatabaseIsReturnedAsItIs(t *testing.T) {
 	for name, sql := range map[string]string{
 		"no row":               "SELECT 1 WHERE false",
 		"an error":             "SELECT 1/0",
+		"one after the row":    "SELECT 1/(2-n) FROM generate_series(1, 2) n",
 		"one of this SQLSTATE": `DO $$ BEGIN RAISE SQLSTATE '28P01'; END $$`,
 	} {
 		var n int

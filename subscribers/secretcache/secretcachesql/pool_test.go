@@ -26,7 +26,7 @@ func dsn() secretcachesql.Connect { return secretcachesql.DSN(secretcachepgx.Con
 
 func open(t *testing.T, w *pgtest.World, connect secretcachesql.Connect, options ...secretcache.TryOption) *sql.DB {
 	t.Helper()
-	db := secretcachesql.Open(w.Secret, 4, connect, options...)
+	db := secretcachesql.Open(w.Secret, 8, connect, options...)
 	t.Cleanup(func() {
 		if err := db.Close(); err != nil {
 			t.Error(err)
@@ -140,15 +140,21 @@ func TestAlternatingRolesDrain(t *testing.T) {
 		}
 		queries[i] = rows
 	}
-	idle, err := db.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	var idle [4]*sql.Conn // more than database/sql tries when it meets bad ones
+	for i := range idle {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle[i] = conn
 	}
-	if err := idle.Close(); err != nil {
-		t.Fatal(err)
+	for _, conn := range idle {
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if got := w.Connections(blue, 4); got != 4 {
-		t.Fatalf("%d connections of the old role, want 4", got)
+	if got := w.Connections(blue, 7); got != 7 {
+		t.Fatalf("%d connections of the old role, want 7", got)
 	}
 
 	w.Fake.Put(pgtest.Name, w.DSN(green, "second"))
@@ -292,7 +298,8 @@ func TestAnErrorDoesNotQuoteTheSecret(t *testing.T) {
 // TestWhatIsNoRejection: only the database's word about the credential is one.
 func TestWhatIsNoRejection(t *testing.T) {
 	w := pgtest.New(t)
-	role := w.Role("app", "first")
+	role, locked := w.Role("app", "first"), w.Role("locked", "first")
+	w.Lock(locked)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, test := range map[string]struct {
@@ -302,6 +309,7 @@ func TestWhatIsNoRejection(t *testing.T) {
 	}{
 		"a wrong password":        {t.Context(), w.DSN(role, "wrong"), true},
 		"an unknown role":         {t.Context(), w.DSN("nobody_of_that_name", "first"), true},
+		"a role that may not":     {t.Context(), w.DSN(locked, "first"), true},
 		"no server":               {t.Context(), "postgres://app:first@127.0.0.1:1/postgres", false},
 		"an ended context":        {ended, w.DSN(role, "wrong"), false},
 		"a database that is none": {t.Context(), strings.Replace(w.DSN(role, "first"), "/postgres?", "/none?", 1), false},

@@ -72,6 +72,12 @@ func (w *World) SetPassword(role, password string) {
 	w.exec("ALTER ROLE %s PASSWORD '"+password+"'", role)
 }
 
+// Lock takes a role's right to log in.
+func (w *World) Lock(role string) {
+	w.t.Helper()
+	w.exec("ALTER ROLE %s NOLOGIN", role)
+}
+
 func (w *World) exec(format, role string) {
 	w.t.Helper()
 	if _, err := w.admin.Exec(w.t.Context(), fmt.Sprintf(format, pgx.Identifier{role}.Sanitize())); err != nil {
