@@ -36,7 +36,10 @@ func TestOneSignal(t *testing.T) {
 			invalidation.Appended, "moved 3", "active 3 (2)",
 		},
 		"a rollback is a move to an older version": {
-			func(w *world) events.Signal { w.moveCurrent(neon, 2, 1); return w.event(events.Moved, neon, version(1)) },
+			func(w *world) events.Signal {
+				w.moveCurrent(neon, 2, 1)
+				return w.event(events.Moved, neon, version(1))
+			},
 			invalidation.Appended, "moved 1", "active 1 (2)",
 		},
 		"an event that says only that something was called finds the move as well": {
@@ -262,7 +265,7 @@ func TestAnEventNewerThanTheAnswerLooksAgain(t *testing.T) {
 				began, revisions := time.Now(), len(w.rows())
 				told := c.happens(w)
 
-				w.lag.Store(int64(time.Since(began)+time.Second))
+				w.lag.Store(int64(time.Since(began) + time.Second))
 				w.confirm(b, invalidation.Failed, told, old, hint(neon)) // the newest of AWS's own counts
 				if got := len(w.rows()); got != revisions {
 					t.Errorf("got %d revisions, want %d", got, revisions)
