@@ -57,7 +57,9 @@ func TestAnAckFromBeforeARestoreClosesNothing(t *testing.T) {
 func TestNothingIsClosedWithoutItsEvidence(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.known(w.broadcaster())
-		gone := pushedTo(func(context.Context, string, wire.Invalidation) ([]byte, error) { return nil, invalidation.ErrPermanent })
+		gone := pushedTo(func(context.Context, string, wire.Invalidation) ([]byte, error) {
+			return nil, invalidation.ErrPermanent
+		})
 		unrecorded := failingStore{w.store, func(operation string) error {
 			if operation == "Record" {
 				return errInjected
@@ -107,6 +109,20 @@ func TestErrorsOfTheStoreAreNotDropped(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNothingToDeliverCostsOneRead: which every invocation pays.
+func TestNothingToDeliverCostsOneRead(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.known(w.broadcaster())
+		w.deliver(w.broadcaster())
+		var asked []string
+		s := failingStore{w.store, func(operation string) error { asked = append(asked, operation); return nil }}
+		w.deliver(w.broadcaster(func(cfg *invalidation.Config) { cfg.Log, cfg.Fanouts = s, s }))
+		if want := []string{"Open"}; !slices.Equal(asked, want) {
+			t.Errorf("asked for %v, want %v", asked, want)
+		}
+	})
 }
 
 // A failingStore asks before each operation of delivering.
