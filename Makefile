@@ -21,9 +21,10 @@ test: ## Set up what the tests need, run everything with the race detector
 mutants: ## Break the code in every way we know; the fleet model must notice each
 	go run ./test/mutants
 
-lint: ## gofumpt and go vet
+lint: ## gofumpt, go vet and golangci-lint
 	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo 'run: make fmt' >&2; exit 1; }
 	go vet ./...
+	$(TOOL) golangci-lint run
 
 fmt: ## Format
 	$(TOOL) gofumpt -w .

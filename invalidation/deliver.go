@@ -25,7 +25,9 @@ const (
 
 // Delivery is one invalidation to one subscription.
 type Delivery struct {
-	Revision     int64     `json:"revision"`
+	Revision int64 `json:"revision"`
+	// Hash is the revision's: a delivery of a row that a restore took away says nothing of the one in its place.
+	Hash         string    `json:"hash"`
 	Subscription string    `json:"subscription"` // the service's name
 	Function     string    `json:"function"`
 	Outcome      Outcome   `json:"outcome"`
@@ -88,7 +90,10 @@ func (b *Broadcaster) Deliver(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encoding the invalidation of revision %d: %w", head.Revision, err)
 	}
-	problem := b.pushAll(ctx, owed, payload, head)
+	if err := b.pushAll(ctx, owed, payload, head); err != nil {
+		return err // what is not recorded is not closed either, or nobody would see it
+	}
+	var problem error
 	for _, f := range open {
 		if !owed.unfinished(f.Revision) {
 			problem = errors.Join(problem, b.cfg.Fanouts.Close(ctx, f))
@@ -130,15 +135,17 @@ func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 		}
 		done := map[string]Delivery{}
 		for _, d := range before {
-			done[d.Subscription] = d
+			if d.Hash == f.Hash {
+				done[d.Subscription] = d
+			}
 		}
 		for _, s := range b.cfg.Subscriptions.Match(f.Names) {
 			delivery := done[s.Service]
 			if delivery.Outcome != "" && delivery.final() {
 				continue
 			}
-			delivery.Revision, delivery.Subscription, delivery.Function = f.Revision, s.Service, s.Function
-			delivery.Outcome = Pending
+			delivery.Revision, delivery.Hash, delivery.Outcome = f.Revision, f.Hash, Pending
+			delivery.Subscription, delivery.Function = s.Service, s.Function
 			d := byName[s.Service]
 			if d == nil {
 				d = &debt{subscription: s}

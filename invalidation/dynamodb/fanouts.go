@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
 // Open implements invalidation.Fanouts.
@@ -19,7 +20,7 @@ func (s *Store) Open(ctx context.Context) ([]invalidation.Fanout, error) {
 
 // Deliveries implements invalidation.Fanouts.
 func (s *Store) Deliveries(ctx context.Context, revision int64) ([]invalidation.Delivery, error) {
-	return query[invalidation.Delivery](ctx, s, deliveryPartition+RevisionKey(revision))
+	return query[invalidation.Delivery](ctx, s, deliveryPartition+wire.RevisionKey(revision))
 }
 
 // query returns the contents of a partition of the operations table in the order of the sort key.
@@ -49,7 +50,7 @@ func query[T any](ctx context.Context, s *Store, partition string) ([]T, error) 
 func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) error {
 	puts := make([]types.WriteRequest, 0, len(deliveries))
 	for _, d := range deliveries {
-		i, err := dataItem(deliveryPartition+RevisionKey(d.Revision), d.Subscription, d)
+		i, err := dataItem(deliveryPartition+wire.RevisionKey(d.Revision), d.Subscription, d)
 		if err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) 
 // Close implements invalidation.Fanouts. A marker that is gone or has another hash is not this fan-out's.
 func (s *Store) Close(ctx context.Context, f invalidation.Fanout) error {
 	_, err := s.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
-		TableName: &s.operations, Key: key(openPartition, RevisionKey(f.Revision)),
+		TableName: &s.operations, Key: key(openPartition, wire.RevisionKey(f.Revision)),
 		ConditionExpression: aws.String("#hash = :hash"), ExpressionAttributeNames: map[string]string{"#hash": "hash"},
 		ExpressionAttributeValues: item{":hash": text(f.Hash)},
 	})

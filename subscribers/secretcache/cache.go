@@ -176,6 +176,6 @@ func (c *Cache) supersedeFetch(e *entry) {
 // newID returns a random id. crypto/rand never fails (https://pkg.go.dev/crypto/rand#Read).
 func newID() string {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // documented never to return an error
+	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }

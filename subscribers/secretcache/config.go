@@ -144,7 +144,7 @@ func (cfg Config) withDefaults() (Config, error) {
 			problems = append(problems, errors.New("Log is missing"))
 		}
 		if cfg.Env == "" || cfg.Domain == "" {
-			problems = append(problems, errors.New("Env and Domain must both be set"))
+			problems = append(problems, errors.New("both Env and Domain must be set"))
 		}
 	default:
 		problems = append(problems, fmt.Errorf("Mode must be on, observe or off, not %q", cfg.Mode))

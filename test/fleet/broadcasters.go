@@ -24,7 +24,7 @@ type broadcaster struct {
 }
 
 func newBroadcaster(w *world, id int) *broadcaster {
-	b := &broadcaster{w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(10+id)))} //nolint:gosec // reproducible on purpose
+	b := &broadcaster{w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(10+id)))}
 	subs, err := subscribers.New(subscribers.Manifest{
 		APIVersion: subscribers.APIVersion, Env: env, Domain: domain,
 		Services: []subscribers.Service{{Name: "api", Secrets: []string{"**"}}},
@@ -114,7 +114,7 @@ func (p pushPort) Push(_ context.Context, _ string, payload []byte) ([]byte, err
 	case 0, 1, 2:
 		return nil, errInjected
 	case 3: // it arrives, but much later, and nobody hears the answer
-		w.later(time.Duration(p.b.roll(90_000))*time.Millisecond, func() { w.pushOne(p.b.roll(64), payload) })
+		w.later(time.Duration(p.b.roll(90_000))*time.Millisecond, func() { _, _ = w.pushOne(p.b.roll(64), payload) })
 		return nil, errInjected
 	case 4:
 		if _, err := w.pushOne(p.b.roll(64), payload); err != nil {

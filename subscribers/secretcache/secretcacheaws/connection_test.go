@@ -29,10 +29,10 @@ func TestAfterAFailureTheNextTryUsesAFreshConnection(t *testing.T) {
 	for name, failing := range map[string]http.HandlerFunc{
 		"no answer": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"half answer": func(w http.ResponseWriter, r *http.Request) {
-			w.Write([]byte("{"))
-			http.NewResponseController(w).Flush()
+			w.Write([]byte("{"))                  //nolint:errcheck // the client sees it
+			http.NewResponseController(w).Flush() //nolint:errcheck // the client sees it
 			<-r.Context().Done()
-		}, //nolint:errcheck // the client sees it
+		},
 		"server error": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"closed":       func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
@@ -152,7 +152,7 @@ func TestAConnectionIdleForLongIsNotTrusted(t *testing.T) {
 			always(200, `{"Items":[]}`)(w, r, 0, 0)
 		})}
 		go server.Serve(listener) //nolint:errcheck // always http.ErrServerClosed
-		defer server.Close()
+		defer func() { _ = server.Close() }()
 
 		cfg := awsConfig("http://tables.test")
 		cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
