@@ -3,6 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 FLEET_CHECKS ?= 100
+BENCH_TIME ?= 5s
 TOOL := go tool -modfile=tools/go.mod
 
 .PHONY: help demo test lint fmt bench mutants build
@@ -29,8 +30,8 @@ lint: ## gofumpt, go vet and golangci-lint
 fmt: ## Format
 	$(TOOL) gofumpt -w .
 
-bench: ## Benchmarks beside their baselines
-	go test -run '^$$' -bench . ./subscribers/... ./internal/local/...
+bench: ## Benchmarks beside their baselines, and a summary of the ratios: docs/performance.md
+	set -o pipefail; go test -run '^$$' -bench . -benchtime $(BENCH_TIME) ./test/bench | go run ./test/bench/summary
 
 build: ## The Lambda artifact for arm64: dist/bootstrap
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o dist/bootstrap ./cmd/broadcaster
