@@ -3,12 +3,16 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 FLEET_CHECKS ?= 100
+BENCH_TIME ?= 5s
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help test lint fmt bench mutants build
+.PHONY: help demo test lint fmt bench mutants build
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--help
+	@go run ./cmd/broadcaster demo $(ARGS)
 
 test: ## Set up what the tests need, run everything with the race detector
 	go vet ./...
@@ -26,8 +30,8 @@ lint: ## gofumpt, go vet and golangci-lint
 fmt: ## Format
 	$(TOOL) gofumpt -w .
 
-bench: ## Benchmarks beside their baselines
-	go test -run '^$$' -bench . ./subscribers/... ./internal/local/...
+bench: ## Benchmarks beside their baselines, and a summary of the ratios: docs/performance.md
+	set -o pipefail; go test -run '^$$' -bench . -benchtime $(BENCH_TIME) ./test/bench | go run ./test/bench/summary
 
 build: ## The Lambda artifact for arm64: dist/bootstrap
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o dist/bootstrap ./cmd/broadcaster

@@ -165,8 +165,12 @@ func (b *Broadcaster) invalidation(head wire.Row) wire.Invalidation {
 	}
 }
 
-// recordEvery is how many pushes' results are written at once.
-const recordEvery = 25
+const (
+	// recordEvery is how many pushes' results are written at once.
+	recordEvery = 25
+	// maxRecords caps how many such writes are under way at once: enough that they take no longer than the pushes.
+	maxRecords = 4
+)
 
 // pushAll pushes to every subscription, at most MaxPushes at once, and records the results as they come.
 func (b *Broadcaster) pushAll(ctx context.Context, owed debts, payload []byte, head wire.Row) error {
@@ -191,20 +195,39 @@ func (b *Broadcaster) pushAll(ctx context.Context, owed debts, payload []byte, h
 		wg.Wait()
 		close(results)
 	}()
+	return b.recordAll(ctx, results)
+}
+
+// recordAll records deliveries until there are no more, and returns when all of them have been tried.
+func (b *Broadcaster) recordAll(ctx context.Context, results <-chan []Delivery) error {
 	var (
-		problem error
 		batch   []Delivery
+		slots   = make(chan struct{}, maxRecords)
+		wg      sync.WaitGroup
+		mu      sync.Mutex // guards problem
+		problem error
 	)
+	record := func(batch []Delivery) {
+		slots <- struct{}{}
+		wg.Go(func() {
+			err := b.cfg.Fanouts.Record(ctx, batch)
+			mu.Lock()
+			problem = errors.Join(problem, err)
+			mu.Unlock()
+			<-slots
+		})
+	}
 	for deliveries := range results {
 		batch = append(batch, deliveries...)
 		if len(batch) >= recordEvery {
-			problem = errors.Join(problem, b.cfg.Fanouts.Record(ctx, batch))
+			record(batch)
 			batch = nil
 		}
 	}
 	if len(batch) > 0 {
-		problem = errors.Join(problem, b.cfg.Fanouts.Record(ctx, batch))
+		record(batch)
 	}
+	wg.Wait()
 	return problem
 }
 

@@ -47,8 +47,8 @@ func newRoot(std stdio) *cobra.Command {
 
 In AWS Lambda this program is the broadcaster itself; everywhere else it is the command line beside it.
 Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
-		Example: `  broadcaster version
-  broadcaster help version
+		Example: `  broadcaster demo
+  broadcaster help demo
   source <(broadcaster completion bash)`,
 		Args:                       knownCommand,
 		SilenceErrors:              true,
@@ -69,6 +69,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 // commands are all there are, in the order of the help text. A new command is a file and a line here.
 func commands() []*cobra.Command {
 	return []*cobra.Command{
+		newDemo(),
 		newVersion(),
 		newCompletion(),
 	}

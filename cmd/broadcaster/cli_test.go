@@ -108,10 +108,16 @@ func TestCompletionScripts(t *testing.T) {
 
 func TestHelpCompletesCommands(t *testing.T) {
 	_, stdout, _ := cli(t, "__complete", "help", "")
-	if !strings.HasPrefix(stdout, "completion\nversion\n") {
+	if !strings.HasPrefix(stdout, "completion\ndemo\nversion\n") {
 		t.Errorf("got %q", stdout)
 	}
 	if _, stdout, _ = cli(t, "__complete", "help", "version", ""); !strings.HasPrefix(stdout, ":") {
 		t.Errorf("after a command there is nothing to complete, got %q", stdout)
+	}
+}
+
+func TestTheBreaksAreCompleted(t *testing.T) {
+	if _, stdout, _ := cli(t, "__complete", "demo", "--break", ""); !strings.HasPrefix(stdout, "no-check\npush-only\nttl-as-fallback\n:4") {
+		t.Errorf("got %q", stdout)
 	}
 }

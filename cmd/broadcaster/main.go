@@ -20,7 +20,7 @@ type stdio struct {
 func main() {
 	std := stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
-		os.Exit(serve(context.Background(), os.Environ(), std))
+		os.Exit(serving()(context.Background(), os.Environ(), std))
 	}
 	os.Exit(run(context.Background(), os.Args[1:], std))
 }

@@ -1,0 +1,191 @@
+// Package docs holds the documentation to what it says: every command in it runs, every piece of code in it stands in a
+// program that is compiled and tested, every link leads somewhere.
+package docs
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/bank-platform/secret-broadcaster/subscribers"
+)
+
+const root = "../.."
+
+// A block is a fenced one of a document.
+type block struct{ at, language, text string }
+
+// documents returns the path of every document, from the root.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	err := fs.WalkDir(os.DirFS(root), ".", func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && path != "." && strings.HasPrefix(entry.Name(), "."), entry.Name() == "node_modules", entry.Name() == "testdata":
+			return fs.SkipDir
+		case strings.HasSuffix(path, ".md"):
+			all = append(all, path)
+		}
+		return nil
+	})
+	if err != nil || len(all) < 4 {
+		t.Fatalf("finding documents: %v, %v", all, err)
+	}
+	return all
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// blocks returns the fenced blocks of all documents in one language.
+func blocks(t *testing.T, language string) []block {
+	t.Helper()
+	var all []block
+	for _, path := range documents(t) {
+		for i, b := range fenced(read(t, path)) {
+			b.at = fmt.Sprintf("%s, block %d", path, i+1)
+			if b.language == language {
+				all = append(all, b)
+			}
+		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("no document has a block of %s: this test shows nothing", language)
+	}
+	return all
+}
+
+func fenced(text string) []block {
+	var all []block
+	for _, match := range regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+		all = append(all, block{language: match[1], text: match[2]})
+	}
+	return all
+}
+
+func TestEveryBlockIsOfALanguageThatIsHeldToSomething(t *testing.T) {
+	known := map[string]bool{"sh": true, "go": true, "yaml": true, "json": true, "text": true}
+	for _, path := range documents(t) {
+		for i, b := range fenced(read(t, path)) {
+			if !known[b.language] {
+				t.Errorf("%s, block %d is of %q: sh runs, go stands in a program, yaml is a manifest, json parses, text is a drawing", path, i+1, b.language)
+			}
+		}
+	}
+}
+
+// TestEveryCommandRuns runs each line of each sh block. Those that take minutes are make's own targets: they have to be
+// there, and CI runs the one that it is about.
+func TestEveryCommandRuns(t *testing.T) {
+	long := regexp.MustCompile(`^make (test|mutants|bench|demo)( ARGS=\S+)?$`)
+	seen := map[string]bool{}
+	for _, b := range blocks(t, "sh") {
+		for command := range strings.Lines(b.text) {
+			command = strings.TrimSpace(command)
+			if command == "" || seen[command] {
+				continue
+			}
+			seen[command] = true
+			run := command
+			if long.MatchString(command) {
+				run = strings.Replace(command, "make", "make --dry-run", 1)
+			}
+			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", run)
+			cmd.Dir = root
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %s: %v\n%s", b.at, command, err, out)
+			}
+		}
+	}
+	if !seen["make test"] || !strings.Contains(read(t, ".ci/run"), "\nmake test\n") {
+		t.Error("the documents' test command and what CI runs are not the same make test")
+	}
+}
+
+func TestCodeStandsWordForWordInATestedProgram(t *testing.T) {
+	program := read(t, "test/docs/sample/main.go") + read(t, "test/docs/sample/main_test.go")
+	for _, b := range blocks(t, "go") {
+		if !strings.Contains(program, b.text) {
+			t.Errorf("%s is not in test/docs/sample:\n%s", b.at, b.text)
+		}
+	}
+}
+
+func TestManifestsAreValid(t *testing.T) {
+	for _, b := range blocks(t, "yaml") {
+		var m subscribers.Manifest
+		if err := yaml.UnmarshalWithOptions([]byte(b.text), &m, yaml.Strict()); err != nil {
+			t.Errorf("%s: %v", b.at, err)
+			continue
+		}
+		if _, err := subscribers.New(m, m.Env, m.Domain); err != nil {
+			t.Errorf("%s: %v", b.at, err)
+		}
+	}
+}
+
+func TestJSONParses(t *testing.T) {
+	for _, b := range blocks(t, "json") {
+		if !json.Valid([]byte(b.text)) {
+			t.Errorf("%s is not JSON", b.at)
+		}
+	}
+}
+
+// TestQuotedLogLinesAreInTheCode: what people search for has to be found.
+func TestQuotedLogLinesAreInTheCode(t *testing.T) {
+	var code strings.Builder
+	for _, dir := range []string{"subscribers", "invalidation", "cmd"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+				text, err := os.ReadFile(path)
+				code.Write(text)
+				return err
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, table, ok := strings.Cut(read(t, "docs/go.md"), "| you see |")
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(table, -1)
+	if !ok || len(rows) == 0 {
+		t.Fatal("docs/go.md has no table of what one sees")
+	}
+	for _, row := range rows {
+		if !strings.Contains(code.String(), row[1]) {
+			t.Errorf("nothing logs %q", row[1])
+		}
+	}
+}
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#]+)(#[^)]*)?\)`)
+	for _, path := range documents(t) {
+		for _, match := range link.FindAllStringSubmatch(read(t, path), -1) {
+			if strings.Contains(match[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(path), match[1])); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+}
