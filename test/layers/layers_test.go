@@ -55,8 +55,8 @@ func layers() []layer {
 		{"subscribers/secretcache", []string{"invalidation/wire"}, "a client knows wire only; what talks to AWS is secretcacheaws"},
 		{
 			"subscribers/secretcache/secretcacheaws",
-			[]string{"subscribers/secretcache", "invalidation/wire", sdk, smithy},
-			"a client's edge knows the client, wire and the AWS SDK, nothing of the broadcaster",
+			[]string{"subscribers/secretcache", "invalidation/wire", sdk, smithy, runtime},
+			"a client's edge knows the client, wire, the AWS SDK and Lambda's runtime, nothing of the broadcaster",
 		},
 		{
 			"subscribers/secretcache/secretcachetest",
@@ -72,7 +72,7 @@ func layers() []layer {
 		},
 		{
 			"cmd/broadcaster/internal/...",
-			append([]string{"cmd/broadcaster/internal/...", "internal/local/...", "invalidation/...", "subscribers/...", runtime}, edge...),
+			append([]string{"cmd/broadcaster/internal/...", "internal/local/...", "invalidation/...", "subscribers/...", runtime, yaml}, edge...),
 			"what the program keeps to itself may use all but test",
 		},
 		{"test/...", []string{"..."}, "tests across parts may use all"},
