@@ -122,7 +122,11 @@ type Config struct {
 	Log           Log                        // required
 	Fanouts       Fanouts                    // required
 	Pusher        Pusher                     // required
+	Audience      *Audience                  // required: who may be pushed to
 	Subscriptions *subscribers.Subscriptions // required; may be empty
+
+	// Resumer is asked for another invocation if a delivery is left pending. Nil: whatever invokes next resumes it.
+	Resumer Resumer
 
 	// ConfirmWithin bounds confirming and appending of one batch; what is not done by then comes back. Zero means 2 s.
 	ConfirmWithin time.Duration
@@ -162,6 +166,7 @@ func New(cfg Config) (*Broadcaster, error) {
 		{"Log", cfg.Log != nil},
 		{"Fanouts", cfg.Fanouts != nil},
 		{"Pusher", cfg.Pusher != nil},
+		{"Audience", cfg.Audience != nil},
 		{"Subscriptions", cfg.Subscriptions != nil},
 	} {
 		if !required.set {

@@ -66,15 +66,15 @@ func (t task) do(ctx context.Context) error {
 		Region: "eu-west-2", Credentials: anybody(), BaseEndpoint: &t.Tables, HTTPClient: client, RetryMaxAttempts: 1,
 	}), changesTable, operationsTable)
 	subscriptions, err := subscribers.New(subscribers.Manifest{
-		APIVersion: subscribers.APIVersion, Env: "prod", Domain: "payments",
-		Services: []subscribers.Service{{Name: "payments-api", Secrets: []string{"**"}}},
+		APIVersion: subscribers.APIVersion, Env: "prod", Domain: "payments", Owner: "payments-oncall@bank.example",
+		Services: []subscribers.Service{{Name: "payments-api", Function: "payments-api", Secrets: []string{"**"}}},
 	}, "prod", "payments")
 	if err != nil {
 		return err
 	}
 	b, err := invalidation.New(invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments", Subscriptions: subscriptions,
-		Log: store, Fanouts: store, Logger: slog.New(slog.DiscardHandler), ConfirmWithin: time.Minute,
+		Audience: everybody(), Log: store, Fanouts: store, Logger: slog.New(slog.DiscardHandler), ConfirmWithin: time.Minute,
 		Secrets: secretsmanager.New(awssecretsmanager.New(awssecretsmanager.Options{
 			Region: "eu-west-2", Credentials: anybody(), BaseEndpoint: &t.Secrets, HTTPClient: client, RetryMaxAttempts: 1,
 		})),

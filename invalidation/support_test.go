@@ -124,7 +124,7 @@ func (w *world) broadcaster(edits ...func(*invalidation.Config)) *invalidation.B
 	w.t.Helper()
 	cfg := invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
-		Secrets: w.describer(), Log: w.store, Fanouts: w.store, Pusher: w,
+		Secrets: w.describer(), Log: w.store, Fanouts: w.store, Pusher: w, Audience: everybody(),
 		Subscriptions: subscribed(w.t, subscribers.Service{Name: "payments-api", Secrets: []string{"**"}}),
 		Logger:        slog.New(slog.DiscardHandler),
 	}
@@ -138,6 +138,26 @@ func (w *world) broadcaster(edits ...func(*invalidation.Config)) *invalidation.B
 	return b
 }
 
+// willing is a function that takes invalidations, by whatever name it is looked at.
+type willing struct{}
+
+const willingARN = "arn:aws:lambda:eu-west-2:111122223333:function:willing"
+
+func (willing) Look(context.Context, string) (invalidation.FunctionState, error) {
+	return invalidation.FunctionState{
+		ARN: willingARN, Versions: []invalidation.FunctionVersion{{Version: "1"}},
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+	}, nil
+}
+
+func (willing) Of(context.Context, string) ([]wire.Report, error) {
+	return []wire.Report{{TakesInvalidations: true, Function: willingARN, Version: "1", Started: time.Unix(1, 0)}}, nil
+}
+
+func everybody() *invalidation.Audience {
+	return invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil)
+}
+
 func subscribed(t *testing.T, services ...subscribers.Service) *subscribers.Subscriptions {
 	t.Helper()
 	return manifested(t, subscribers.Manifest{Services: services})
@@ -145,7 +165,12 @@ func subscribed(t *testing.T, services ...subscribers.Service) *subscribers.Subs
 
 func manifested(t *testing.T, m subscribers.Manifest) *subscribers.Subscriptions {
 	t.Helper()
-	m.APIVersion, m.Env, m.Domain = subscribers.APIVersion, "prod", "payments"
+	m.APIVersion, m.Env, m.Domain, m.Owner = subscribers.APIVersion, "prod", "payments", "payments-oncall@bank.example"
+	for i, service := range m.Services {
+		if service.Function == "" {
+			m.Services[i].Function = service.Name // not the reporting ones: audience_test.go has those
+		}
+	}
 	s, err := subscribers.New(m, "prod", "payments")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,6 +25,7 @@ const prefix = "BROADCASTER_"
 type config struct {
 	env, domain, region           string
 	changesTable, operationsTable string
+	reportsTable, queueURL        string
 	subscriptions                 *subscribers.Subscriptions
 	maxPushes                     int
 	pushTimeout                   time.Duration
@@ -68,6 +70,15 @@ func variables() []variable {
 		{
 			name: prefix + "OPERATIONS_TABLE", meaning: "The DynamoDB table of what only the broadcaster and people on call need.",
 			form: "the name of another table than the change log's", read: readOperationsTable,
+		},
+		{
+			name: prefix + "REPORTS_TABLE", meaning: "The DynamoDB table in which environments report: only who has reported a client is pushed to.",
+			form: "a table's name", read: matching(isTable, func(c *config, v string) { c.reportsTable = v }),
+		},
+		{
+			name: prefix + "QUEUE_URL", optional: true,
+			meaning: "The URL of the function's own queue. Without it, deliveries left pending wait for the next event or the schedule.",
+			form:    "the URL of an SQS queue", read: matching(isQueueURL, func(c *config, v string) { c.queueURL = v }),
 		},
 		{
 			name: prefix + "SUBSCRIPTIONS", optional: true, meaning: "The path of the domain's manifest. Without it nothing is pushed: clients read the log.",
@@ -224,4 +235,10 @@ func edits(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// isQueueURL reports whether a text has the form of a queue's URL: https://host/account/name, or http on this machine.
+func isQueueURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && strings.Count(u.Path, "/") == 2 && u.User == nil
 }

@@ -53,6 +53,7 @@ func (l *lab) restart() {
 	}
 	cfg := config{
 		env: "prod", domain: "payments", region: "eu-west-2", changesTable: changesTable, operationsTable: operationsTable,
+		reportsTable: reportsTable, queueURL: "https://sqs.eu-west-2.amazonaws.com/" + account + "/prod-payments-broadcaster",
 		subscriptions: s, maxPushes: 5, pushTimeout: 10 * time.Second,
 	}
 	l.logs = new(bytes.Buffer)
@@ -454,8 +455,8 @@ func TestDeliveringEndsBeforeTheInvocationAndIsResumed(t *testing.T) {
 func TestAFunctionThatCannotBeInvokedBringsNoMessageBack(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.on(func(w *world) {
-			w.onCall = func(_ *http.Request, operation, _ string) *refusal {
-				if operation == "" { // Invoke has no target
+			w.onCall = func(r *http.Request, _, _ string) *refusal {
+				if strings.HasSuffix(r.URL.Path, "/invocations") {
 					return &refusal{http.StatusForbidden, "AccessDeniedException"}
 				}
 				return nil

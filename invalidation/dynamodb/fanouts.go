@@ -50,7 +50,7 @@ func query[T any](ctx context.Context, s *Store, partition string) ([]T, error) 
 func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) error {
 	puts := make([]types.WriteRequest, 0, len(deliveries))
 	for _, d := range deliveries {
-		i, err := dataItem(deliveryPartition+wire.RevisionKey(d.Revision), d.Subscription, d)
+		i, err := dataItem(deliveryPartition+wire.RevisionKey(d.Revision), d.Subscription+"#"+d.Function, d)
 		if err != nil {
 			return err
 		}

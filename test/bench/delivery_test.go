@@ -163,9 +163,9 @@ func (f *functionsThatAck) client(b *testing.B) *awslambda.Client {
 
 func newBroadcaster(b *testing.B, store *dynamodb.Store, client *awslambda.Client) *invalidation.Broadcaster {
 	b.Helper()
-	m := subscribers.Manifest{APIVersion: subscribers.APIVersion, Env: "prod", Domain: "payments"}
+	m := subscribers.Manifest{APIVersion: subscribers.APIVersion, Env: "prod", Domain: "payments", Owner: "payments-oncall@bank.example"}
 	for i := range functions {
-		m.Services = append(m.Services, subscribers.Service{Name: functionName(i), Secrets: []string{"neon/*"}})
+		m.Services = append(m.Services, subscribers.Service{Name: functionName(i), Function: functionName(i), Secrets: []string{"neon/*"}})
 	}
 	subscriptions, err := subscribers.New(m, "prod", "payments")
 	if err != nil {
@@ -174,11 +174,29 @@ func newBroadcaster(b *testing.B, store *dynamodb.Store, client *awslambda.Clien
 	broadcaster, err := invalidation.New(invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
 		Secrets: noSecrets{}, Log: store, Fanouts: store, Pusher: lambda.New(client), Subscriptions: subscriptions, MaxPushes: pushes,
+		Audience: invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil),
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return broadcaster
+}
+
+// willing is a function that takes invalidations, by whatever name it is looked at. What looking costs is not measured: it
+// is asked once in ten seconds.
+type willing struct{}
+
+const willingARN = "arn:aws:lambda:eu-west-2:111122223333:function:willing"
+
+func (willing) Look(context.Context, string) (invalidation.FunctionState, error) {
+	return invalidation.FunctionState{
+		ARN: willingARN, Versions: []invalidation.FunctionVersion{{Version: "1"}},
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+	}, nil
+}
+
+func (willing) Of(context.Context, string) ([]wire.Report, error) {
+	return []wire.Report{{TakesInvalidations: true, Function: willingARN, Version: "1", Started: time.Unix(1, 0)}}, nil
 }
 
 // noSecrets is not asked by a delivery.
