@@ -72,7 +72,7 @@ func layers() []layer {
 		},
 		{
 			"cmd/broadcaster/internal/...",
-			append([]string{"cmd/broadcaster/internal/...", "internal/local/...", "invalidation/...", "subscribers/...", runtime}, edge...),
+			append([]string{"cmd/broadcaster/internal/...", "internal/local/...", "invalidation/...", "subscribers/...", runtime, yaml}, edge...),
 			"what the program keeps to itself may use all but test",
 		},
 		{"test/...", []string{"..."}, "tests across parts may use all"},
