@@ -36,26 +36,26 @@ const (
 // ack, writing 1,000 outcomes, closing the fan-out.
 //
 //	tables=here   the stand-in of DynamoDB answers at once, but works on the cores that the pushes need
-//	tables=far    outcomes are written to a DynamoDB that takes 5 ms and none of our cores
+//	tables=far    each call of DynamoDB takes 5 ms, and what is written there takes none of our cores
 func BenchmarkDelivery(b *testing.B) {
 	for _, tables := range []string{"here", "far"} {
 		b.Run("tables="+tables, func(b *testing.B) {
 			local, _ := newTables(b)
-			late := &lateWrites{next: local.RoundTripper(), takes: working}
-			writes := storeOn(local.RoundTripper())
+			far := &farTables{next: local.RoundTripper(), takes: working}
+			through := storeOn(local.RoundTripper())
 			if tables == "far" {
-				writes = storeOn(late)
+				through = storeOn(far)
 			}
-			measureDelivery(b, storeOn(local.RoundTripper()), writes, late)
+			measureDelivery(b, storeOn(local.RoundTripper()), through, far)
 		})
 	}
 }
 
-func measureDelivery(b *testing.B, store, writes *dynamodb.Store, late *lateWrites) {
+func measureDelivery(b *testing.B, store, through *dynamodb.Store, far *farTables) {
 	b.Helper()
 	answering := &functionsThatAck{}
 	client := answering.client(b)
-	broadcaster := newBroadcaster(b, writes, client)
+	broadcaster := newBroadcaster(b, through, client)
 	names := make([]string, functions)
 	for i := range names {
 		names[i] = functionName(i)
@@ -75,15 +75,15 @@ func measureDelivery(b *testing.B, store, writes *dynamodb.Store, late *lateWrit
 			}
 		})
 		c.add(delivered, bare)
-		late.arrive(b)
+		far.arrive(b)
 		wantDelivered(b, store, row.Revision)
 	}
 	c.report(b, "bare-Invoke", 1)
 }
 
-// lateWrites answer a BatchWriteItem in their own time and pass it on when they arrive, so that what is measured has the
-// machine for itself. Everything else is passed on at once.
-type lateWrites struct {
+// farTables take their time for each call. A BatchWriteItem is passed on later, so that what is measured has the machine for
+// itself.
+type farTables struct {
 	next  http.RoundTripper
 	takes time.Duration
 
@@ -92,9 +92,10 @@ type lateWrites struct {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (l *lateWrites) RoundTrip(r *http.Request) (*http.Response, error) {
+func (f *farTables) RoundTrip(r *http.Request) (*http.Response, error) {
+	time.Sleep(f.takes)
 	if !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".BatchWriteItem") {
-		return l.next.RoundTrip(r)
+		return f.next.RoundTrip(r)
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -102,10 +103,9 @@ func (l *lateWrites) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	later := r.Clone(context.WithoutCancel(r.Context()))
 	later.Body = io.NopCloser(bytes.NewReader(body))
-	l.mu.Lock()
-	l.waiting = append(l.waiting, later)
-	l.mu.Unlock()
-	time.Sleep(l.takes)
+	f.mu.Lock()
+	f.waiting = append(f.waiting, later)
+	f.mu.Unlock()
 	return &http.Response{
 		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/x-amz-json-1.0"}},
 		Body: io.NopCloser(strings.NewReader(`{"UnprocessedItems":{}}`)), Request: r,
@@ -113,16 +113,16 @@ func (l *lateWrites) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // arrive passes on what waits.
-func (l *lateWrites) arrive(b *testing.B) {
+func (f *farTables) arrive(b *testing.B) {
 	b.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range l.waiting {
-		if answer, err := l.next.RoundTrip(r); err != nil || answer.StatusCode != http.StatusOK {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.waiting {
+		if answer, err := f.next.RoundTrip(r); err != nil || answer.StatusCode != http.StatusOK {
 			b.Fatal(answer, err)
 		}
 	}
-	l.waiting = nil
+	f.waiting = nil
 }
 
 func functionName(i int) string { return fmt.Sprintf("payments-%04d", i) }
