@@ -101,7 +101,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{cfg: cfg, base: time.Now(), entries: map[string]*entry{}, known: map[string]knownChange{}}
-	c.report.started = time.Now()
+	c.report.started, c.report.function = time.Now(), cfg.Function.ARN
 	if cfg.Mode == Off {
 		cfg.Logger.Info("secretcache is off: secrets are cached for their TTL, changes are not followed")
 	}

@@ -55,8 +55,8 @@ func layers() []layer {
 		{"subscribers/secretcache", []string{"invalidation/wire"}, "a client knows wire only; what talks to AWS is secretcacheaws"},
 		{
 			"subscribers/secretcache/secretcacheaws",
-			[]string{"subscribers/secretcache", "invalidation/wire", sdk, smithy},
-			"a client's edge knows the client, wire and the AWS SDK, nothing of the broadcaster",
+			[]string{"subscribers/secretcache", "invalidation/wire", sdk, smithy, runtime},
+			"a client's edge knows the client, wire, the AWS SDK and Lambda's runtime, nothing of the broadcaster",
 		},
 		{
 			"subscribers/secretcache/secretcachetest",
