@@ -208,6 +208,24 @@ func TestABulkTakesSeveralRows(t *testing.T) {
 	}
 }
 
+// TestWhatTheAnswerShowsIsAppendedAlsoIfTheEventIsNewer: the event's own change follows once it shows.
+func TestWhatTheAnswerShowsIsAppendedAlsoIfTheEventIsNewer(t *testing.T) {
+	inWorld(t, func(_ *testing.T, w *world) {
+		b := w.broadcaster()
+		w.known(b)
+		w.put(neon) // of which nobody tells
+		began := time.Now()
+		w.put(neon)
+		told := w.event(events.Moved, neon, version(4))
+		w.lag.Store(int64(time.Since(began) + time.Second))
+		w.confirm(b, invalidation.Failed, told)
+		w.checkChanges("moved 2", "moved 3")
+		w.lag.Store(0)
+		w.confirm(b, invalidation.Appended, told)
+		w.checkChanges("moved 2", "moved 3", "moved 4")
+	})
+}
+
 // TestTheWaitForAnAnswerIsBounded: what hangs comes back in time.
 func TestTheWaitForAnAnswerIsBounded(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

@@ -218,7 +218,7 @@ func (w *world) checkChanges(want ...string) {
 		got = append(got, describeChange(w.t, row))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		w.t.Errorf("the log (-want +got):\n%s", diff)
+		w.t.Fatalf("the log (-want +got):\n%s", diff)
 	}
 }
 

@@ -111,6 +111,47 @@ func TestDeletedOnceMore(t *testing.T) {
 	})
 }
 
+// TestDeletedOnceMoreAndGone: the later event proves it, although nothing is there to be described.
+func TestDeletedOnceMoreAndGone(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		b := w.broadcaster()
+		w.known(b)
+		w.delete(neon)
+		w.confirm(b, invalidation.Appended, w.event(events.Deleted, neon, ""))
+		w.restore(neon) // of which nobody tells
+		w.erase(neon)
+		told := w.event(events.Deleted, neon, "")
+		w.confirm(b, invalidation.Appended, told)
+		w.confirm(b, invalidation.Duplicate, told)
+		w.checkChanges("moved 2", "deleted ", "deleted ")
+		if row := w.rows()[2]; row.Changes[0].At.Before(told.Time) {
+			t.Errorf("dated %v, before the event of %v", row.Changes[0].At, told.Time)
+		}
+	})
+}
+
+// TestCreatedAnewAndNotSeenYet: an event newer than the deletion waits for the answers.
+func TestCreatedAnewAndNotSeenYet(t *testing.T) {
+	inWorld(t, func(_ *testing.T, w *world) {
+		b := w.broadcaster()
+		w.known(b)
+		w.erase(neon)
+		gone := w.event(events.Deleted, neon, "")
+		w.confirm(b, invalidation.Failed, gone)
+		time.Sleep(late)
+		w.confirm(b, invalidation.Appended, gone)
+
+		began := time.Now()
+		w.create(neon)
+		told := w.event(events.Moved, neon, version(3))
+		w.lag.Store(int64(time.Since(began) + time.Second))
+		w.confirm(b, invalidation.Failed, told)
+		w.lag.Store(0)
+		w.confirm(b, invalidation.Appended, told)
+		w.checkChanges("moved 2", "deleted ", "restored 3")
+	})
+}
+
 func TestANameThatNeverWas(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		b := w.broadcaster()

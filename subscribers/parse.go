@@ -196,7 +196,7 @@ func (d *document) refuse(t *token.Token, text string) {
 }
 
 // syntax tells the parser's error in our words, as its own may quote the file.
-func syntax(err error) (position, string, string) {
+func syntax(err error) (position, string, string) { //nolint:unparam // the three that wrong takes
 	at, text := position{1, 1}, "this is no YAML: check the indentation, the brackets and the quotes here"
 	var e yaml.Error
 	if !errors.As(err, &e) {

@@ -27,7 +27,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	if err == nil {
 		return exitDone
 	}
-	_, _ = fmt.Fprintf(std.err, "broadcaster: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintf(std.err, "broadcaster: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	if errors.As(err, new(usageError)) {
 		return exitUsage
 	}

@@ -27,7 +27,7 @@ const (
 )
 
 // serve is the process of a Lambda function. It returns, with an exit code, only if it cannot start.
-func serve(ctx context.Context, environ []string, std stdio) int { //nolint:unparam // an exit code, as run returns
+func serve(ctx context.Context, environ []string, std stdio) int {
 	cfg, err := readConfig(environ)
 	logger := slog.New(slog.NewJSONHandler(std.out, &slog.HandlerOptions{Level: cfg.logLevel}))
 	if err != nil {

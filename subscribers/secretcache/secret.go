@@ -42,7 +42,7 @@ func (v Value) VersionID() string {
 func (Value) String() string { return "[secret]" }
 
 // Format writes "[secret]" for every verb.
-func (Value) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, "[secret]") }
+func (Value) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[secret]") }
 
 // LogValue logs "[secret]".
 func (Value) LogValue() slog.Value { return slog.StringValue("[secret]") }

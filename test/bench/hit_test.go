@@ -45,7 +45,7 @@ func BenchmarkGetHit(b *testing.B) {
 				}))
 			}
 			c.report(b, "time.Now", reads)
-			b.ReportMetric(testing.AllocsPerRun(1000, func() { _, _ = secret.Get(ctx) }), "allocs/op")
+			b.ReportMetric(testing.AllocsPerRun(1000, func() { _, _ = secret.Get(ctx) }), "allocs/read")
 		})
 	}
 }

@@ -68,9 +68,11 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(request))
-		var of struct{ SecretId string }
+		var of struct {
+			SecretID string `json:"SecretId"`
+		}
 		_ = json.Unmarshal(request, &of) // what is no request is refused by the stand-in
-		g.pass(r.Context(), of.SecretId)
+		g.pass(r.Context(), of.SecretID)
 	}
 	g.next.ServeHTTP(w, r)
 }

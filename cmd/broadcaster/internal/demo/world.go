@@ -143,10 +143,10 @@ func (w *world) open(ctx context.Context) error {
 
 // lag makes half of the answers, but not those that name a version, be of up to a moment ago.
 func (w *world) lag(r secrets.Read) time.Duration {
-	if r.Kind == secrets.Version || rand.IntN(2) == 0 { //nolint:gosec // no secret depends on it
+	if r.Kind == secrets.Version || rand.IntN(2) == 0 {
 		return 0
 	}
-	return min(rand.N(late), time.Since(w.created)) //nolint:gosec // no secret depends on it
+	return min(rand.N(late), time.Since(w.created))
 }
 
 func (w *world) createSecrets() error {
