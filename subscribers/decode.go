@@ -102,6 +102,10 @@ func (d *document) value(n ast.Node, into reflect.Value, field, example string) 
 		if into.Kind() == reflect.Slice {
 			into.Set(reflect.MakeSlice(into.Type(), len(is.Values), len(is.Values)))
 			for i, value := range is.Values {
+				if isNothing(value) {
+					d.empty(place(is.Entries[i].Start), fmt.Sprintf("%s[%d]", field, i), "")
+					continue
+				}
 				d.value(value, into.Index(i), fmt.Sprintf("%s[%d]", field, i), "")
 			}
 			return
@@ -140,6 +144,10 @@ func (d *document) mapping(n *ast.MappingNode, into reflect.Value, path string) 
 			d.problems = append(d.problems, problem{at, join(path, key.Value), fmt.Sprintf("stands twice, first in line %d: leave one", first.line)})
 		default:
 			seen[key.Value] = at
+			if isNothing(entry.Value) {
+				d.empty(at, join(path, key.Value), fields[i].example)
+				continue
+			}
 			d.value(entry.Value, into.Field(i), join(path, key.Value), fields[i].example)
 		}
 	}
@@ -175,6 +183,9 @@ func fieldsOf(t reflect.Type) []field {
 }
 
 func join(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
+
+// isNothing: there is no value, not even a null, so it stands nowhere.
+func isNothing(n ast.Node) bool { return n.GetToken().Type == token.ImplicitNullType }
 
 // start returns where a node begins.
 func start(n ast.Node) position {

@@ -75,6 +75,19 @@ func objectSchema(t *testing.T, of reflect.Type) object {
 	return object{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
 }
 
+// fieldNames returns all fields' names as the document writes them.
+func fieldNames(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for prefix, of := range map[string]reflect.Type{"": reflect.TypeFor[subscribers.Manifest](), "services[].": reflect.TypeFor[subscribers.Service]()} {
+		for i := range of.NumField() {
+			name, _, _ := strings.Cut(of.Field(i).Tag.Get("yaml"), ",")
+			names = append(names, prefix+name)
+		}
+	}
+	return names
+}
+
 // limit adds what the checks demand and a type does not say.
 func limit(t *testing.T, field string, property object) {
 	t.Helper()

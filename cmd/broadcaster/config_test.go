@@ -147,7 +147,7 @@ func TestAManifestOfAnotherDomainIsAProblem(t *testing.T) {
 	set := settings(t)
 	set["BROADCASTER_DOMAIN"] = "payments-archive"
 	_, err := readConfig(environ(set))
-	const want = "domain: must be payments-archive: this broadcaster serves no other"
+	const want = "subscriptions.yaml:3:9: domain: must be payments-archive: this broadcaster serves no other"
 	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v, want one problem with %q", err, want)
 	}
