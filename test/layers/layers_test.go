@@ -51,7 +51,7 @@ func layers() []layer {
 		{"invalidation/dynamodb", edge, edges},
 		{"invalidation/lambda", edge, edges},
 		{"invalidation/secretsmanager", edge, edges},
-		{"invalidation/eventbridge", edge, edges},
+		{"invalidation/sqs", edge, edges},
 		{"subscribers/secretcache", []string{"invalidation/wire"}, "a client knows wire only; what talks to AWS is secretcacheaws"},
 		{
 			"subscribers/secretcache/secretcacheaws",
