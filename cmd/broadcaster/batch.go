@@ -117,6 +117,7 @@ func (t batch) answer() (answer, error) {
 		case !i.unfinished():
 		case i.MessageID == "":
 			problems = append(problems, fmt.Errorf("event %q: %s: %s", i.EventID, i.outcome, i.reason))
+		case len(a.Failures) > 0 && a.Failures[len(a.Failures)-1].MessageID == i.MessageID: // another event of that message
 		default:
 			a.Failures = append(a.Failures, failure{i.MessageID})
 		}

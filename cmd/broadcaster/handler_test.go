@@ -325,7 +325,7 @@ func TestADeletionIsAppended(t *testing.T) {
 }
 
 func TestTheFirstInvocationOfAnyKindBeginsTheLogOnce(t *testing.T) {
-	for name, payload := range map[string]string{"tick": tick, "no event": messages(), "unknown": messages("{}"), "ignored": messages(moved("mySecret", "v1"))} {
+	for name, payload := range map[string]string{"tick": tick, "no event": messages("{}"), "unknown": messages(`{"source":"aws.kms","detail-type":"KMS Key Deleted"}`), "ignored": messages(moved("mySecret", "v1"))} {
 		t.Run(name, func(t *testing.T) {
 			inLab(t, func(t *testing.T, l *lab) {
 				for range 3 {
@@ -344,7 +344,7 @@ func TestATickBeginsALogThatWasEmptiedMeanwhile(t *testing.T) {
 		l.receive(messages(tick))
 		fresh := newWorld(t)
 		l.tables = fresh.tables
-		l.receive(messages())
+		l.receive(messages(hint("mySecret")))
 		l.wantHead(0)
 		l.receive(messages(tick))
 		l.wantHead(1)
@@ -362,6 +362,13 @@ func TestATickThatCannotBeginTheLogFails(t *testing.T) {
 		if _, err := l.invoke(tick); err == nil || !strings.HasPrefix(err.Error(), `event "tick-1": failed: loading the head: `) {
 			t.Errorf("directly invoked: got %v", err)
 		}
+	})
+}
+
+func TestAMessageOfSeveralEventsComesBackOnce(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.receive(messages(tick, "["+hint("mySecret")+",{},"+hint("mySecret")+",{}]", "[{}]"), "m2", "m3")
+		l.wantOutcomes("schedule", "ignored", "malformed", "ignored", "malformed", "malformed")
 	})
 }
 
@@ -385,8 +392,8 @@ func TestDirectInvocations(t *testing.T) {
 			moved(neon, l.put(t, neon, "one")): "",
 			hint("mySecret"):                   "",
 			tick:                               "",
-			`{"id":"e1"}`:                      `event "e1": unknown: no shape with this source and detail-type is known`,
-			`{"id":"e2","source":"secret-broadcaster","detail-type":"Secret Change Hint","detail":{}}`: `event "e2": malformed: $.detail.name must be the secret's name`,
+			`{"id":"e1"}`:                      `event "e1": malformed: $ must be an event, with source and detail-type`,
+			`{"id":"e2","source":"secret-broadcaster","detail-type":"Secret Change Hint","detail":{}}`: `event "e2": malformed: $.detail.name must identify the secret`,
 			hint("/bank/prod/payments/neon/never-made"):                                                "",
 		} {
 			got, err := l.invoke(payload)
@@ -445,7 +452,7 @@ func TestDeliveringEndsBeforeTheInvocationAndIsResumed(t *testing.T) {
 		}
 		l.on(func(w *world) { w.onPush = nil })
 		l.restart()
-		l.receive(messages()) // of whatever kind
+		l.receive(messages(hint("mySecret"))) // of whatever kind
 		if deliveries, open := l.deliveries(t, 2); open || len(deliveries) != 2 || deliveries[0].Outcome != invalidation.Acknowledged {
 			t.Errorf("deliveries %+v, open %t", deliveries, open)
 		}
