@@ -58,6 +58,7 @@ const (
 	Malformed Outcome = "malformed" // Reason begins with the JSON path that is wrong
 	Unknown   Outcome = "unknown"   // no shape of this source and detail-type, or no such event name
 	Scheduled Outcome = "schedule"  // the schedule's tick
+	Resumed   Outcome = "resume"    // the broadcaster's message to itself: deliveries are pending
 )
 
 // Result is what became of one inner event. What it says of an event is its own words or fits a line of a log: no text of
@@ -85,8 +86,8 @@ type shape struct {
 }
 
 // shapes lists every event this package understands. A new shape is a file and a line here.
-func shapes() [6]shape {
-	return [...]shape{labelUpdated(), apiCall(), serviceEvent(), changeHint(), scheduledEvent(), schedulerEvent()}
+func shapes() [7]shape {
+	return [...]shape{labelUpdated(), apiCall(), serviceEvent(), changeHint(), resume(), scheduledEvent(), schedulerEvent()}
 }
 
 // How a shape ends without a Signal.
@@ -103,6 +104,7 @@ func (e malformedAt) Error() string { return e.path + " " + e.problem }
 
 var (
 	errScheduled = errors.New("the schedule's tick")
+	errResumed   = errors.New("deliveries are pending")
 	errUnknown   = errors.New("no event of this name is known")
 )
 
@@ -145,6 +147,8 @@ func (r Result) from(s Signal, err error) Result {
 		r.Signal.EventID, r.Signal.DetailType = r.EventID, r.DetailType
 	case errors.Is(err, errScheduled):
 		r.Outcome = Scheduled
+	case errors.Is(err, errResumed):
+		r.Outcome = Resumed
 	case errors.Is(err, errUnknown):
 		r.Outcome, r.Reason = Unknown, err.Error()
 	case errors.As(err, &mal):

@@ -148,7 +148,7 @@ func check(t testing.TB, r events.Result) {
 		if !strings.HasPrefix(r.Reason, "$") {
 			t.Errorf("malformed without a path: %q", r.Reason)
 		}
-	case events.Scheduled:
+	case events.Scheduled, events.Resumed:
 	default:
 		t.Errorf("outcome %q", r.Outcome)
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,21 +46,46 @@ func (b *Broadcaster) Confirm(ctx context.Context, signals []events.Signal) ([]H
 	defer cancel()
 	handled := make([]Handling, len(signals))
 	pending := map[string][]int{} // signals by secret: several about one secret are one question
+	var problems []error
 	for i, s := range signals {
-		if s.Env != b.cfg.Env || s.Domain != b.cfg.Domain {
-			handled[i] = Misrouted
-			b.cfg.Logger.Error("an event of another domain arrived: the rule that sent it is wrong",
-				"event", s.EventID, "env", s.Env, "domain", s.Domain)
-			continue
+		name, how, err := b.nameOf(ctx, s)
+		if how == "" {
+			pending[name] = append(pending[name], i)
 		}
-		pending[s.Name] = append(pending[s.Name], i)
+		handled[i] = how
+		if err != nil {
+			problems = append(problems, err)
+		}
 	}
-	batch := &batch{b: b, signals: signals, handled: handled, pending: pending, looked: map[string]int{}, received: received}
+	batch := &batch{b: b, signals: signals, handled: handled, pending: pending, looked: map[string]int{}, received: received, problems: problems}
 	err := batch.run(ctx)
 	for name := range batch.pending {
 		batch.settle(name, Failed)
 	}
 	return handled, err
+}
+
+// nameOf returns the name of a signal's secret, or how handling it ends without one.
+func (b *Broadcaster) nameOf(ctx context.Context, s events.Signal) (name string, how Handling, err error) {
+	elsewhere := s.Account != "" && s.Account != b.cfg.Account || s.Region != "" && s.Region != b.cfg.Region
+	if s.Env != b.cfg.Env || s.Domain != b.cfg.Domain || elsewhere {
+		b.cfg.Logger.Error("an event of another domain, account or Region arrived: the rule that sent it is wrong",
+			"event", s.EventID, "env", s.Env, "domain", s.Domain, "account", s.Account, "region", s.Region)
+		return "", Misrouted, nil
+	}
+	if s.Name != "" {
+		return s.Name, "", nil
+	}
+	is, err := b.cfg.Secrets.Describe(ctx, s.ARN)
+	switch {
+	case errors.Is(err, ErrNotFound) && b.cfg.Now().Sub(s.Time) > b.cfg.Late+time.Second:
+		return "", Unchanged, nil // what that ARN named is gone; if its name is in use, its own events tell of it
+	case err != nil:
+		return "", Failed, fmt.Errorf("asking whose ARN event %s has: %w", s.EventID, err)
+	case !strings.HasPrefix(is.Name, "/bank/"+s.Env+"/"+s.Domain+"/"):
+		return "", Failed, fmt.Errorf("asking whose ARN event %s has: the name is of another domain", s.EventID)
+	}
+	return is.Name, "", nil
 }
 
 // A batch is what Confirm was given and how far it has come.

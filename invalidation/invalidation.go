@@ -26,14 +26,14 @@ var (
 
 // Describer asks Secrets Manager about a secret, never for its value.
 type Describer interface {
-	// Describe returns what DescribeSecret says of the secret with this name, or ErrNotFound, wrapped.
-	Describe(ctx context.Context, name string) (Description, error)
+	// Describe returns what DescribeSecret says of the secret with this name or ARN, or ErrNotFound, wrapped.
+	Describe(ctx context.Context, id string) (Description, error)
 }
 
 // Description is what confirming needs of DescribeSecret
 // (https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html).
 type Description struct {
-	ARN string
+	Name, ARN string
 	// Current and Previous are the versions that AWSCURRENT and AWSPREVIOUS name, or empty.
 	Current, Previous string
 	LastChanged       time.Time

@@ -42,7 +42,9 @@ func (e explanation) String() string {
 		add("unknown: %s", r.Reason)
 		add("Nothing is asked of AWS. Its message comes back, and is parked in the dead-letter queue at last.")
 	case events.Scheduled:
-		add("schedule: the broadcaster begins an empty log and resumes open deliveries")
+		add("schedule: the broadcaster looks for changes whose events never came, and resumes open deliveries")
+	case events.Resumed:
+		add("resume: the broadcaster's message to itself; it resumes open deliveries")
 	}
 	return strings.Join(lines, "\n")
 }

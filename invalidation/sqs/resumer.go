@@ -3,11 +3,9 @@ package sqs
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/bank-platform/secret-broadcaster/events"
@@ -31,15 +29,10 @@ func New(client *sqs.Client, queue string) *Resumer { return &Resumer{client, qu
 
 // Resume implements invalidation.Resumer. SQS delays in whole seconds, so it rounds up.
 func (r *Resumer) Resume(ctx context.Context, after time.Duration) error {
-	body, err := json.Marshal(events.Envelope{
-		Source: events.HintSource, DetailType: events.ResumeDetailType, Time: time.Now().UTC(), Resources: []string{}, Detail: json.RawMessage("{}"),
-	})
-	if err != nil {
-		return fmt.Errorf("encoding the message: %w", err)
-	}
+	body := fmt.Sprintf(`{"source":%q,"detail-type":%q,"detail":{}}`, events.HintSource, events.ResumeDetailType)
 	seconds := (min(after, longest) + time.Second - 1) / time.Second
-	_, err = r.client.SendMessage(ctx, &sqs.SendMessageInput{
-		QueueUrl: &r.queue, MessageBody: aws.String(string(body)), DelaySeconds: int32(seconds), //nolint:gosec // at most 900
+	_, err := r.client.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl: &r.queue, MessageBody: &body, DelaySeconds: int32(seconds), //nolint:gosec // at most 900
 	})
 	if err != nil {
 		return fmt.Errorf("sending to queue %s: %w", r.queue, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/internal/local/queue"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 )
@@ -61,8 +62,8 @@ func TestTheBroadcasterIsInvokedAgainAfterAWhile(t *testing.T) {
 				if took != want {
 					t.Errorf("invoked after %v, want %v", took, want)
 				}
-				if !strings.Contains(payload, `\"source\":\"secret-broadcaster\",\"detail-type\":\"Deliveries Pending\"`) {
-					t.Errorf("invoked with %s", payload)
+				if got := events.Parse([]byte(payload)); len(got) != 1 || got[0].Outcome != events.Resumed {
+					t.Errorf("invoked with %s, which is %+v", payload, got)
 				}
 			})
 		})
