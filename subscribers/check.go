@@ -26,7 +26,8 @@ func (m Manifest) check(env, domain string, tell func(field, text string)) {
 	place := regexp.MustCompile(placeForm)
 	m.checkPlace("env", m.Env, env, place, tell)
 	m.checkPlace("domain", m.Domain, domain, place, tell)
-	if len(m.Owner) > maxOwner || strings.ContainsFunc(m.Owner, func(r rune) bool { return !unicode.IsPrint(r) }) || m.Owner != strings.TrimSpace(m.Owner) {
+	unprintable := strings.ContainsFunc(m.Owner, func(r rune) bool { return !unicode.IsPrint(r) })
+	if len(m.Owner) > maxOwner || unprintable || m.Owner != strings.TrimSpace(m.Owner) {
 		tell("owner", fmt.Sprintf("must be one line of at most %d bytes that says whom to ask, as payments-oncall@bank.example", maxOwner))
 	}
 	if m.OnDelete != "" && m.OnDelete != "evict" && m.OnDelete != "ttl" {

@@ -85,17 +85,13 @@ func (d *document) value(n ast.Node, into reflect.Value, field, example string) 
 		d.empty(start(n), field, example)
 		return
 	case *ast.StringNode:
-		if is.Value == "" && into.Kind() == reflect.String {
-			d.empty(start(n), field, example)
-			return
-		}
 		if into.Kind() == reflect.String {
-			into.SetString(is.Value)
+			d.text(is.Value, start(n), into, field, example)
 			return
 		}
 	case *ast.LiteralNode:
 		if into.Kind() == reflect.String {
-			into.SetString(is.Value.Value)
+			d.text(is.Value.Value, start(n), into, field, example)
 			return
 		}
 	case *ast.SequenceNode:
@@ -117,6 +113,14 @@ func (d *document) value(n ast.Node, into reflect.Value, field, example string) 
 		}
 	}
 	d.wrong(start(n), field, wrongKind(n, into.Kind()))
+}
+
+func (d *document) text(text string, at position, into reflect.Value, field, example string) {
+	if text == "" {
+		d.empty(at, field, example)
+		return
+	}
+	into.SetString(text)
 }
 
 func (d *document) empty(at position, field, example string) {

@@ -37,7 +37,10 @@ func FuzzLoad(f *testing.F) {
 				if err := fits([]byte(strings.ReplaceAll(text, "\r\n", "\n"))); err != nil {
 					t.Errorf("this loads, but does not fit the schema: %v", err)
 				}
-				for _, name := range []string{"/bank/prod/payments-archive/neon/password", "/bank/prod/kyc/neon/password", "/bank/prod/payments/../kyc/neon/password", "/bank/prod/payments/"} {
+				for _, name := range []string{
+					"/bank/prod/payments-archive/neon/password", "/bank/prod/kyc/neon/password",
+					"/bank/prod/payments/../kyc/neon/password", "/bank/prod/payments/",
+				} {
 					if got := s.Match([]string{name}); len(got) > 0 {
 						t.Errorf("%s matches %v", name, got)
 					}

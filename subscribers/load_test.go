@@ -84,7 +84,10 @@ func TestLimits(t *testing.T) {
 	}
 	manyServices := head + "services:\n" + repeat(15000, "  - name: payments-%d\n    secrets: [\"neon/*\"]\n")
 	comment := "#" + strings.Repeat(" ", 1<<20-len(manyServices)-1)
-	const deep, fields = "nested too deeply: a manifest has services, their fields and lists of secrets", "the 257th field of one mapping: services and secrets are lists"
+	const (
+		deep   = "nested too deeply: a manifest has services, their fields and lists of secrets"
+		fields = "the 257th field of one mapping: services and secrets are lists"
+	)
 	for name, c := range map[string]struct{ text, want string }{
 		"a megabyte":                   {manyServices + comment, ""},
 		"a byte more":                  {manyServices + comment + " ", "1:1: the file is too large: a manifest has at most 1048576 bytes"},
@@ -120,7 +123,8 @@ func TestLoadTellsOfAMissingFile(t *testing.T) {
 	if want := "reading subscriptions: open payments.yaml: file does not exist"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if _, err := subscribers.Load(os.DirFS("."), "testdata", "prod", "payments"); err == nil || !strings.HasPrefix(err.Error(), "reading subscriptions: testdata: ") {
+	_, err = subscribers.Load(os.DirFS("."), "testdata", "prod", "payments")
+	if err == nil || !strings.HasPrefix(err.Error(), "reading subscriptions: testdata: ") {
 		t.Errorf("a folder: got %v", err)
 	}
 }
@@ -146,7 +150,8 @@ func TestLoadDir(t *testing.T) {
 	for of, s := range domains {
 		got[of] = len(s.Match([]string{"/bank/" + of.Env + "/" + of.Name + "/neon/password"}))
 	}
-	if diff := cmp.Diff(map[domain]int{{Env: "prod", Name: "payments"}: 1, {Env: "dev", Name: "payments"}: 1, {Env: "prod", Name: "kyc"}: 0}, got); diff != "" {
+	want := map[domain]int{{Env: "prod", Name: "payments"}: 1, {Env: "dev", Name: "payments"}: 1, {Env: "prod", Name: "kyc"}: 0}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if !domains[domain{Env: "prod", Name: "kyc"}].IgnoreDeletions {

@@ -11,7 +11,7 @@ const maxName = 512
 // own returns a name's path below the domain's root.
 func (s *Subscriptions) own(name string) (string, bool) {
 	path, ok := strings.CutPrefix(name, s.root)
-	if !ok || s.root == "" || len(name) > maxName {
+	if !ok || len(name) > maxName {
 		return "", false
 	}
 	for segment := range strings.SplitSeq(path, "/") {

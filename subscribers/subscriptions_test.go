@@ -138,6 +138,16 @@ func TestPatterns(t *testing.T) {
 			[]string{root + "neon/db", root + "neon/my-db-a"},
 		},
 		{
+			"neon/*-*-eu",
+			[]string{root + "neon/db-a-eu", root + "neon/--eu", root + "neon/a-b-c-eu"},
+			[]string{root + "neon/db-eu", root + "neon/-eu", root + "neon/db-a-eu-"},
+		},
+		{
+			"neon/*a*a*",
+			[]string{root + "neon/aa", root + "neon/banana"},
+			[]string{root + "neon/a", root + "neon/bab"},
+		},
+		{
 			"*/connection-string",
 			[]string{root + "neon/connection-string", root + "redis/connection-string"},
 			[]string{root + "neon/replica/connection-string"},
