@@ -51,6 +51,16 @@ func (r *registry) Of(_ context.Context, service string) ([]wire.Report, error) 
 	return all, r.readErr
 }
 
+func (r *registry) InUse(context.Context) ([]string, error) {
+	var names []string
+	for _, report := range r.reports {
+		for _, secret := range report.Secrets {
+			names = append(names, secret.Name)
+		}
+	}
+	return names, r.readErr
+}
+
 // ready is a function payments-api:live whose version 7 runs the client, and payments-api whose $LATEST does.
 func ready() *registry {
 	modified := time.Now().Add(-time.Hour)

@@ -123,6 +123,8 @@ type Config struct {
 	Fanouts       Fanouts                    // required
 	Pusher        Pusher                     // required
 	Audience      *Audience                  // required: who may be pushed to
+	Lister        Lister                     // required
+	Sweeps        Sweeps                     // required
 	Subscriptions *subscribers.Subscriptions // required; may be empty
 
 	// Resumer is asked for another invocation if a delivery is left pending. Nil: whatever invokes next resumes it.
@@ -167,6 +169,8 @@ func New(cfg Config) (*Broadcaster, error) {
 		{"Fanouts", cfg.Fanouts != nil},
 		{"Pusher", cfg.Pusher != nil},
 		{"Audience", cfg.Audience != nil},
+		{"Lister", cfg.Lister != nil},
+		{"Sweeps", cfg.Sweeps != nil},
 		{"Subscriptions", cfg.Subscriptions != nil},
 	} {
 		if !required.set {

@@ -51,6 +51,7 @@ type world struct {
 	secrets *secrets.Manager
 
 	lag       atomic.Int64 // how far DescribeSecret is behind
+	listLag   atomic.Int64 // how far ListSecrets is behind
 	conflicts atomic.Int64 // how many transactions to come meet another one
 
 	mu     sync.Mutex
@@ -79,7 +80,12 @@ func newWorld(t *testing.T) *world {
 	var versions atomic.Int64
 	w.secrets = secrets.New(secrets.Config{
 		VersionID: func() string { return version(int(versions.Add(1))) },
-		Lag:       func(secrets.Read) time.Duration { return time.Duration(w.lag.Load()) },
+		Lag: func(r secrets.Read) time.Duration {
+			if r.Kind == secrets.List {
+				return time.Duration(w.listLag.Load())
+			}
+			return time.Duration(w.lag.Load())
+		},
 	})
 	time.Sleep(time.Hour) // so that no time is the zero of anything
 	return w
@@ -112,11 +118,14 @@ func createTables(t *testing.T, client *awsdynamodb.Client) {
 // version is the id of the nth version that the world's Secrets Manager made.
 func version(n int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", n) }
 
-// describer is the real edge to the world's Secrets Manager.
-func (w *world) describer() *secretsmanager.Describer {
-	return secretsmanager.New(awssecretsmanager.New(awssecretsmanager.Options{
+// describer and lister are the real edges to the world's Secrets Manager.
+func (w *world) describer() *secretsmanager.Describer { return secretsmanager.New(w.vault()) }
+func (w *world) lister() *secretsmanager.Lister       { return secretsmanager.NewLister(w.vault()) }
+
+func (w *world) vault() *awssecretsmanager.Client {
+	return awssecretsmanager.New(awssecretsmanager.Options{
 		Region: "eu-west-2", Credentials: anybody(), RetryMaxAttempts: 1, HTTPClient: &http.Client{Transport: w.secrets.RoundTripper()},
-	}))
+	})
 }
 
 // broadcaster returns a new one, as another process would have it: nothing but the world is shared.
@@ -124,7 +133,7 @@ func (w *world) broadcaster(edits ...func(*invalidation.Config)) *invalidation.B
 	w.t.Helper()
 	cfg := invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
-		Secrets: w.describer(), Log: w.store, Fanouts: w.store, Pusher: w, Audience: everybody(),
+		Secrets: w.describer(), Log: w.store, Fanouts: w.store, Pusher: w, Audience: everybody(), Lister: w.lister(), Sweeps: w.store,
 		Subscriptions: subscribed(w.t, subscribers.Service{Name: "payments-api", Secrets: []string{"**"}}),
 		Logger:        slog.New(slog.DiscardHandler),
 	}
@@ -153,6 +162,8 @@ func (willing) Look(context.Context, string) (invalidation.FunctionState, error)
 func (willing) Of(context.Context, string) ([]wire.Report, error) {
 	return []wire.Report{{TakesInvalidations: true, Function: willingARN, Version: "1", Started: time.Unix(1, 0)}}, nil
 }
+
+func (willing) InUse(context.Context) ([]string, error) { return nil, nil }
 
 func everybody() *invalidation.Audience {
 	return invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil)
@@ -387,4 +398,12 @@ func (w *world) deliveries(revision int64) []invalidation.Delivery {
 		w.t.Fatal(err)
 	}
 	return all
+}
+
+// drop takes a table away.
+func (w *world) drop(table string) {
+	w.t.Helper()
+	if _, err := w.client.DeleteTable(w.t.Context(), &awsdynamodb.DeleteTableInput{TableName: &table}); err != nil {
+		w.t.Fatal(err)
+	}
 }

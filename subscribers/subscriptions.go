@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 )
 
 // APIVersion is the version of the manifest's form.
@@ -57,6 +58,7 @@ type Subscription struct {
 type Subscriptions struct {
 	all      []Subscription
 	root     string // /bank/{env}/{domain}/
+	named    []string
 	patterns node
 	// IgnoreDeletions: the domain prefers that a deleted secret is served until its TTL ends.
 	IgnoreDeletions bool
@@ -162,9 +164,20 @@ func compile(m Manifest) *Subscriptions {
 		s.all = append(s.all, sub)
 		for _, pattern := range service.Secrets {
 			s.patterns.add(pattern, i)
+			if !strings.Contains(pattern, "*") {
+				s.named = append(s.named, s.root+pattern)
+			}
 		}
 	}
 	return s
+}
+
+// Named returns the names of the secrets that patterns without wildcards stand for. Nil names none.
+func (s *Subscriptions) Named() []string {
+	if s == nil {
+		return nil
+	}
+	return s.named
 }
 
 // Match returns the subscriptions that want to know of any of the named secrets, each once, in the manifest's order. A name

@@ -42,10 +42,11 @@ func newHandler(cfg config, on aws.Config, logger *slog.Logger) *handler {
 	functions := awslambda.NewFromConfig(on)
 	// A push has the broadcaster's own retries, which know what an ack is.
 	invoker := awslambda.NewFromConfig(on, func(o *awslambda.Options) { o.Retryer = aws.NopRetryer{} })
+	vault := awssecretsmanager.NewFromConfig(on)
 	parts := invalidation.Config{
 		Region: cfg.region, Env: cfg.env, Domain: cfg.domain,
-		Secrets: secretsmanager.New(awssecretsmanager.NewFromConfig(on)),
-		Log:     store, Fanouts: store, Pusher: lambda.New(invoker),
+		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(vault),
+		Log: store, Fanouts: store, Sweeps: store, Pusher: lambda.New(invoker),
 		Subscriptions: cfg.subscriptions,
 		Audience:      invalidation.NewAudience(cfg.env, cfg.domain, lambda.NewFunctions(functions), dynamodb.NewReports(tables, cfg.reportsTable), nil),
 		MaxPushes:     cfg.maxPushes, PushTimeout: cfg.pushTimeout,

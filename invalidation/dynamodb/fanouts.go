@@ -26,6 +26,17 @@ func (s *Store) Deliveries(ctx context.Context, revision int64) ([]invalidation.
 // query returns the contents of a partition of the operations table in the order of the sort key.
 func query[T any](ctx context.Context, s *Store, partition string) ([]T, error) {
 	var all []T
+	err := s.each(ctx, partition, func(i item) error {
+		var content T
+		err := contentOf(i, &content)
+		all = append(all, content)
+		return err
+	})
+	return all, err
+}
+
+// each calls take with the items of a partition of the operations table in the order of the sort key.
+func (s *Store) each(ctx context.Context, partition string, take func(item) error) error {
 	pages := dynamodb.NewQueryPaginator(s.client, &dynamodb.QueryInput{
 		TableName: &s.operations, ConsistentRead: aws.Bool(true),
 		KeyConditionExpression: aws.String("pk = :pk"), ExpressionAttributeValues: item{":pk": text(partition)},
@@ -33,17 +44,15 @@ func query[T any](ctx context.Context, s *Store, partition string) ([]T, error) 
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", partition, err)
+			return fmt.Errorf("reading %s: %w", partition, err)
 		}
 		for _, i := range page.Items {
-			var content T
-			if err := contentOf(i, &content); err != nil {
-				return nil, err
+			if err := take(i); err != nil {
+				return err
 			}
-			all = append(all, content)
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // Record implements invalidation.Fanouts.

@@ -5,6 +5,7 @@
 //	operations  pk "secret"         sk name       how a secret stands: data, sequence
 //	            pk "audit"          sk revision   what caused it: data
 //	            pk "open"           sk revision   a fan-out under way: hash, data
+//	            pk "control"        sk "reconcile": how far reconciling has come: data
 //	            pk "delivery#"+rev  sk service + "#" + function: what became of it: data
 package dynamodb
 

@@ -90,6 +90,7 @@ func TestDescribe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			c.want.Name = name
 			c.want.ARN = "arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + name + "-a1B2c3"
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
