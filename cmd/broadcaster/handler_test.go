@@ -18,6 +18,7 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
@@ -488,4 +489,84 @@ func TestUnfinishedOutcomes(t *testing.T) {
 			t.Errorf("%s: got %t", outcome, got)
 		}
 	}
+}
+
+// TestATickFindsAChangeWhoseEventNeverCame, and delivers it.
+func TestATickFindsAChangeWhoseEventNeverCame(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.put(t, neon, "one")
+		l.receive(messages(tick)) // it was there before anybody looked
+		l.wantHead(1)
+		time.Sleep(5 * time.Minute)
+		versionID := l.put(t, neon, "two")
+		l.receive(messages(tick))
+		l.wantHead(2)
+		if row := l.head(t); len(row.Changes) != 1 || row.Changes[0].VersionID != versionID {
+			t.Errorf("the log says %+v", row.Changes)
+		}
+		if deliveries, open := l.deliveries(t, 2); open || len(deliveries) != 2 || deliveries[0].Outcome != invalidation.Acknowledged {
+			t.Errorf("deliveries %+v, open %t", deliveries, open)
+		}
+		for _, want := range []string{
+			`"msg":"a change whose event never came"`,
+			`"msg":"reconciled","requestId":"request-1","listed":1,"described":1,"found":1,"full":false,"completed":true`,
+		} {
+			if !strings.Contains(l.logs.String(), want) {
+				t.Errorf("no log line has %s in\n%s", want, l.logs)
+			}
+		}
+	})
+}
+
+// TestReconcilingLeavesTimeToDeliver: and says what it could not do.
+func TestReconcilingLeavesTimeToDeliver(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.receive(messages(tick))
+		l.on(func(w *world) {
+			w.onCall = func(r *http.Request, operation, _ string) *refusal {
+				if operation == "ListSecrets" {
+					<-r.Context().Done()
+				}
+				return nil
+			}
+		})
+		began := time.Now()
+		l.receive(messages(tick))
+		if took, want := time.Since(began), time.Second+time.Minute-deliverReserve; took != want {
+			t.Errorf("it took %v, want %v", took, want)
+		}
+		if !strings.Contains(l.logs.String(), `"msg":"reconciling: the next tick begins again"`) {
+			t.Errorf("no error is logged in\n%s", l.logs)
+		}
+	})
+}
+
+// TestWhatIsLeftPendingIsResumedByAMessageToOurselves.
+func TestWhatIsLeftPendingIsResumedByAMessageToOurselves(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.on(func(w *world) {
+			w.answer = func(out http.ResponseWriter, _ wire.Invalidation) bool {
+				out.Header().Set("X-Amzn-Errortype", "TooManyRequestsException")
+				out.WriteHeader(http.StatusTooManyRequests)
+				return true
+			}
+		})
+		l.receive(messages(moved(neon, l.put(t, neon, "one"))))
+		deliveries, open := l.deliveries(t, 2)
+		if !open || deliveries[0].Outcome != invalidation.Pending || deliveries[0].Reason != invalidation.Throttled {
+			t.Fatalf("deliveries %+v, open %t", deliveries, open)
+		}
+		if len(l.resumes) != 1 || l.resumes[0].after != 5*time.Second {
+			t.Fatalf("messages to ourselves: %+v", l.resumes)
+		}
+		l.on(func(w *world) { w.answer = nil })
+		l.receive(messages(l.resumes[0].body))
+		if deliveries, open := l.deliveries(t, 2); open || deliveries[0].Outcome != invalidation.Acknowledged {
+			t.Errorf("deliveries %+v, open %t", deliveries, open)
+		}
+		l.wantOutcomes("appended", "resume")
+		if len(l.resumes) != 1 {
+			t.Errorf("messages to ourselves: %+v", l.resumes)
+		}
+	})
 }
