@@ -76,7 +76,9 @@ func inOtherDomains(b *testing.B, n int) func() int {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return func() int { return len(domains[subscribers.Domain{Env: "prod", Name: "payments"}].Match([]string{changed})) }
+	return func() int {
+		return len(domains[subscribers.Domain{Env: "prod", Name: "payments"}].Match([]string{changed}))
+	}
 }
 
 // inItsOwn makes n subscriptions of payments of which one matches.
