@@ -29,7 +29,9 @@ func hostileSegments() *rapid.Generator[string] {
 
 func hostilePaths() *rapid.Generator[string] {
 	return rapid.Custom(func(t *rapid.T) string {
-		root := rapid.SampledFrom([]string{"", "", "", "", "", "", "/", "//", "../", "/bank/prod/payments/", "/bank/prod/kyc/", "bank/prod/kyc/"}).Draw(t, "root")
+		root := rapid.SampledFrom([]string{
+			"", "", "", "", "", "", "/", "//", "../", "/bank/prod/payments/", "/bank/prod/kyc/", "bank/prod/kyc/",
+		}).Draw(t, "root")
 		end := rapid.SampledFrom([]string{"", "", "", "", "", "", "/", "/.", "/..", "\n"}).Draw(t, "end")
 		return root + strings.Join(rapid.SliceOfN(hostileSegments(), 1, 5).Draw(t, "segments"), "/") + end
 	})
@@ -40,7 +42,8 @@ func hostileNames(env, domain string) *rapid.Generator[string] {
 		own := "/bank/" + env + "/" + domain + "/"
 		root := rapid.SampledFrom([]string{
 			own, own, own, own, own, own, own, own, "/bank/" + env + "/" + domain, "/bank/" + env + "/" + domain + "-archive/", "/bank/" + env + "/kyc/",
-			"/bank/" + env + "/" + domain + "/../kyc/", "/bank/" + env + "/./" + domain + "/", "/bank//" + env + "/" + domain + "/", "/BANK/" + env + "/" + domain + "/",
+			"/bank/" + env + "/" + domain + "/../kyc/", "/bank/" + env + "/./" + domain + "/",
+			"/bank//" + env + "/" + domain + "/", "/BANK/" + env + "/" + domain + "/",
 			"bank/" + env + "/" + domain + "/", "/x/bank/" + env + "/" + domain + "/", " /bank/" + env + "/" + domain + "/", "/bank/", "/", "",
 			"arn:aws:secretsmanager:eu-west-2:111122223333:secret:/bank/" + env + "/" + domain + "/",
 		}).Draw(t, "root")
@@ -107,7 +110,9 @@ func TestAManifestIsOfItsOwnDomainOnly(t *testing.T) {
 
 // A pattern without wildcards matches the secret it spells and nothing else.
 func TestAPlainPatternIsAName(t *testing.T) {
-	segment := rapid.SampledFrom([]string{"payments", "payments-archive", "payment", "prod", "bank", "neon", "x", "db-a1B2c3", "Payments", "a.b", "..."})
+	segment := rapid.SampledFrom([]string{
+		"payments", "payments-archive", "payment", "prod", "bank", "neon", "x", "db-a1B2c3", "Payments", "a.b", "...",
+	})
 	paths := rapid.Map(rapid.SliceOfN(segment, 2, 4), func(s []string) string { return strings.Join(s, "/") })
 	rapid.Check(t, func(t *rapid.T) {
 		pattern := paths.Filter(func(s string) bool { return !strings.HasPrefix(s, "bank/prod/payments/") }).Draw(t, "pattern")

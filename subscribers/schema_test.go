@@ -79,7 +79,9 @@ func objectSchema(t *testing.T, of reflect.Type) object {
 func fieldNames(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for prefix, of := range map[string]reflect.Type{"": reflect.TypeFor[subscribers.Manifest](), "services[].": reflect.TypeFor[subscribers.Service]()} {
+	for prefix, of := range map[string]reflect.Type{
+		"": reflect.TypeFor[subscribers.Manifest](), "services[].": reflect.TypeFor[subscribers.Service](),
+	} {
 		for i := range of.NumField() {
 			name, _, _ := strings.Cut(of.Field(i).Tag.Get("yaml"), ",")
 			names = append(names, prefix+name)

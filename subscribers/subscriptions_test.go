@@ -77,12 +77,13 @@ func TestWithoutAManifestNobodySubscribes(t *testing.T) {
 }
 
 func TestNewTellsAllProblems(t *testing.T) {
-	m := subscribers.Manifest{APIVersion: "v2", Env: "prod", Domain: "payments-archive", Owner: "a\nb", OnDelete: "keep", Services: []subscribers.Service{
+	m := subscribers.Manifest{APIVersion: "v2", Env: "prod", Domain: "payments-archive", Owner: "a\nb", OnDelete: "keep"}
+	m.Services = []subscribers.Service{
 		{Name: "payments-api", Secrets: []string{"neon/*"}},
 		{Name: "payments-api", Secrets: []string{"neon/*"}, Deliver: "poll", Function: "a b"},
 		{Secrets: nil},
 		{Name: "payments-batch", Secrets: []string{"", "/bank/prod/core/neon/x", "neon//x", "../core/neon", "neon/[ab]"}},
-	}}
+	}
 	s, err := subscribers.New(m, "prod", "payments")
 	if err == nil || s != nil {
 		t.Fatalf("got %v, %v", s, err)
