@@ -36,8 +36,11 @@ type node struct {
 	one      *node            // *
 	many     *node            // **
 	repeats  bool             // this is a many: a further segment may stay here
-	ends     []int            // the subscriptions of the patterns that end here
+	ends     []end            // the patterns that end here
 }
+
+// An end is a pattern: the subscription's place in the manifest, and the pattern's in the subscription.
+type end struct{ subscription, pattern int }
 
 // A glob is what stands between a segment's asterisks.
 type glob struct {
@@ -45,11 +48,11 @@ type glob struct {
 	to    *node
 }
 
-func (n *node) add(pattern string, subscription int) {
+func (n *node) add(pattern string, e end) {
 	for segment := range strings.SplitSeq(pattern, "/") {
 		n = n.next(segment)
 	}
-	n.ends = append(n.ends, subscription)
+	n.ends = append(n.ends, e)
 }
 
 // next returns the node that a pattern's segment leads to, a new one if need be.
@@ -88,8 +91,8 @@ func (n *node) next(segment string) *node {
 	return to
 }
 
-// match appends the subscriptions whose patterns match the path, some perhaps twice.
-func (n *node) match(path string, found []int) []int {
+// match appends the patterns that match the path.
+func (n *node) match(path string, found []end) []end {
 	// All patterns are followed at once: active are the nodes that the segments so far lead to, none twice.
 	active, next := append(make([]*node, 0, 8), n), make([]*node, 0, 8)
 	for more := true; more && len(active) > 0; {

@@ -3,6 +3,7 @@
 package subscribers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,8 @@ type Subscription struct {
 	Function string // as the manifest has it; the service's name if it has none
 	ByReport bool   // the manifest names no function: those that report the service's name are meant
 	Push     bool
+	// Pattern is the first one by which a match was found, as the manifest has it; empty if none was asked for.
+	Pattern string
 }
 
 // Subscriptions are those of one domain. The zero value has none. They may be used concurrently.
@@ -60,6 +63,7 @@ type Subscriptions struct {
 	root     string // /bank/{env}/{domain}/
 	named    []string
 	patterns node
+	texts    [][]string // of the patterns, by subscription
 	// IgnoreDeletions: the domain prefers that a deleted secret is served until its TTL ends.
 	IgnoreDeletions bool
 }
@@ -161,9 +165,9 @@ func compile(m Manifest) *Subscriptions {
 		if sub.ByReport {
 			sub.Function = service.Name
 		}
-		s.all = append(s.all, sub)
-		for _, pattern := range service.Secrets {
-			s.patterns.add(pattern, i)
+		s.all, s.texts = append(s.all, sub), append(s.texts, service.Secrets)
+		for n, pattern := range service.Secrets {
+			s.patterns.add(pattern, end{i, n})
 			if !strings.Contains(pattern, "*") {
 				s.named = append(s.named, s.root+pattern)
 			}
@@ -186,16 +190,18 @@ func (s *Subscriptions) Match(names []string) []Subscription {
 	if s == nil {
 		return nil
 	}
-	var found []int
+	var found []end
 	for _, name := range names {
 		if path, ok := s.own(name); ok {
 			found = s.patterns.match(path, found)
 		}
 	}
-	slices.Sort(found)
+	slices.SortFunc(found, func(a, b end) int { return cmp.Or(a.subscription-b.subscription, a.pattern-b.pattern) })
 	var matched []Subscription
-	for _, i := range slices.Compact(found) {
-		matched = append(matched, s.all[i])
+	for _, e := range slices.CompactFunc(found, func(a, b end) bool { return a.subscription == b.subscription }) {
+		sub := s.all[e.subscription]
+		sub.Pattern = s.texts[e.subscription][e.pattern]
+		matched = append(matched, sub)
 	}
 	return matched
 }

@@ -56,8 +56,8 @@ services:
 	}
 	got := s.Match([]string{"/bank/prod/payments/stripe/api-key"})
 	want := []subscribers.Subscription{
-		{Service: "payments-api", Function: "payments-api:live", Push: true},
-		{Service: "payments-batch", Function: "payments-batch", ByReport: true},
+		{Service: "payments-api", Function: "payments-api:live", Push: true, Pattern: "stripe/*"},
+		{Service: "payments-batch", Function: "payments-batch", ByReport: true, Pattern: "**"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -9,9 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/events"
@@ -183,97 +181,37 @@ func (e explained) print(out io.Writer, asJSON bool) error {
 }
 
 // manifests are those of a directory, by domain. Nil says that none were asked for.
-type manifests map[domain]manifest
-
-type domain struct{ env, name string }
-
-type manifest struct {
-	subscribers.Manifest
-	subscriptions *subscribers.Subscriptions
-}
+type manifests subscribers.Domains
 
 // loadManifests reads every manifest of a directory, each for the domain that it says it is of. Its error has all problems.
 func loadManifests(dir fs.FS, name string) (manifests, error) {
-	entries, err := fs.ReadDir(dir, ".")
-	if err != nil {
-		if wrong := new(fs.PathError); errors.As(err, &wrong) {
-			err = wrong.Err // its path is below the directory
-		}
-		return nil, fmt.Errorf("reading subscriptions in %s: %w", name, err)
+	all, err := subscribers.LoadDir(dir, ".")
+	if wrong := new(fs.PathError); errors.As(err, &wrong) && wrong.Path == "." {
+		err = fmt.Errorf("reading subscriptions in %s: %w", name, wrong.Err) // its path is below the directory
 	}
-	var (
-		all      = manifests{}
-		files    = map[domain]string{}
-		problems []error
-	)
-	for _, entry := range entries {
-		if ext := path.Ext(entry.Name()); entry.IsDir() || ext != ".yaml" && ext != ".yml" {
-			continue
-		}
-		m, err := loadManifest(dir, entry.Name())
-		is := domain{m.Env, m.Domain}
-		switch first, twice := files[is]; {
-		case err != nil:
-			problems = append(problems, err)
-		case twice:
-			problems = append(problems, fmt.Errorf("reading subscriptions %s: %s is of %s/%s too", entry.Name(), first, is.env, is.name))
-		default:
-			all[is], files[is] = m, entry.Name()
-		}
+	if err == nil && len(all) == 0 {
+		err = fmt.Errorf("reading subscriptions: %s has no manifest, *.yaml", name)
 	}
-	if len(all) == 0 && len(problems) == 0 {
-		problems = append(problems, fmt.Errorf("reading subscriptions: %s has no manifest, *.yaml", name))
-	}
-	return all, errors.Join(problems...)
-}
-
-func loadManifest(dir fs.FS, file string) (manifest, error) {
-	text, err := fs.ReadFile(dir, file)
-	if err != nil {
-		return manifest{}, fmt.Errorf("reading subscriptions: %w", err)
-	}
-	var m manifest
-	_ = yaml.Unmarshal(text, &m.Manifest) // Load says better what is wrong with it, and fails then too
-	m.subscriptions, err = subscribers.Load(dir, file, m.Env, m.Domain)
-	return m, err
+	return manifests(all), err
 }
 
 // deliveries are those that a signal would have once it is confirmed: an empty list if there are none.
 func (m manifests) deliveries(s events.Signal) []delivery {
 	all := []delivery{}
-	of, ok := m[domain{s.Env, s.Domain}]
-	if !ok || s.Kind == events.Deleted && of.subscriptions.IgnoreDeletions {
+	of, ok := m[subscribers.Domain{Env: s.Env, Name: s.Domain}]
+	if !ok || s.Kind == events.Deleted && of.IgnoreDeletions {
 		return all
 	}
-	for _, sub := range of.subscriptions.Match([]string{s.Name}) {
-		service, pattern := of.wants(sub.Service, s.Name)
-		d := delivery{Subscription: sub.Service, Function: sub.Function, Deliver: "push", Why: "its pattern " + pattern + " matches"}
+	for _, sub := range of.Match([]string{s.Name}) {
+		d := delivery{Subscription: sub.Service, Function: sub.Function, Deliver: "push", Why: "its pattern " + sub.Pattern + " matches"}
 		switch {
 		case !sub.Push:
 			d.Deliver = "pull"
 			d.Why += ", but it wants no push: it finds out from the change log at its next read"
-		case service.Function == "":
+		case sub.ByReport:
 			d.Why += "; it names no function, so those that report this service name are meant"
 		}
 		all = append(all, d)
 	}
 	return all
-}
-
-// wants returns a service's entry and the first of its patterns by which it gets a secret's changes. Match has found it, so
-// there is one.
-func (m manifest) wants(service, name string) (entry subscribers.Service, pattern string) {
-	for _, s := range m.Services {
-		if s.Name != service {
-			continue
-		}
-		for _, pattern := range s.Secrets {
-			one := m.Manifest
-			one.Services = []subscribers.Service{{Name: service, Secrets: []string{pattern}}}
-			if alone, err := subscribers.New(one, m.Env, m.Domain); err == nil && len(alone.Match([]string{name})) > 0 {
-				return s, pattern
-			}
-		}
-	}
-	return subscribers.Service{}, ""
 }

@@ -231,7 +231,7 @@ func TestExplainRefuses(t *testing.T) {
 		{"a missing directory", []string{"--subscriptions", dir + "/missing", byName}, exitFailed, []string{"reading subscriptions in " + dir + "/missing: no such file"}},
 		{"a directory that is not named", []string{"--subscriptions", "", byName}, exitFailed, []string{"reading subscriptions"}},
 		{"a directory without manifests", []string{"--subscriptions", dir + "/none", byName}, exitFailed, []string{dir + "/none has no manifest"}},
-		{"two manifests of a domain", []string{"--subscriptions", dir + "/twice", byName}, exitFailed, []string{"b.yml", "a.yaml is of prod/payments too"}},
+		{"two manifests of a domain", []string{"--subscriptions", dir + "/twice", byName}, exitFailed, []string{"b.yml", "stands with this env in a.yaml too"}},
 		{"all wrong manifests are told", []string{"--subscriptions", dir + "/bad", byName}, exitFailed, []string{"kyc.yaml", "payments.yaml"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

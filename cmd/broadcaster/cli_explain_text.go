@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // String is the explanation for people: what it is, what becomes of it, what is done next.
@@ -79,7 +80,7 @@ func (e explanation) addSignal(add func(string, ...any)) {
 
 func (e explanation) addDeliveries(add func(string, ...any)) {
 	s := e.result.Signal
-	of, found := e.manifests[domain{s.Env, s.Domain}]
+	of, found := e.manifests[subscribers.Domain{Env: s.Env, Name: s.Domain}]
 	switch {
 	case e.manifests == nil:
 		add("Who would be pushed to is known with --subscriptions.")
@@ -87,7 +88,7 @@ func (e explanation) addDeliveries(add func(string, ...any)) {
 		add("No manifest is of %s/%s: nobody is pushed to, clients find out from the change log.", s.Env, s.Domain)
 	case s.Name == "":
 		add("Who would be pushed to is known with the name.")
-	case s.Kind == events.Deleted && of.subscriptions.IgnoreDeletions:
+	case s.Kind == events.Deleted && of.IgnoreDeletions:
 		add("Its domain has onDelete: ttl, so a deletion is not appended and nobody is told.")
 	case len(e.Deliveries) == 0:
 		add("No subscription of %s/%s matches: nobody is pushed to, clients find out from the change log.", s.Env, s.Domain)
