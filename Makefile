@@ -3,6 +3,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 FLEET_CHECKS ?= 100
+BENCH_TIME ?= 5s
 TOOL := go tool -modfile=tools/go.mod
 
 .PHONY: help demo test lint fmt bench mutants build
@@ -21,15 +22,16 @@ test: ## Set up what the tests need, run everything with the race detector
 mutants: ## Break the code in every way we know; the fleet model must notice each
 	go run ./test/mutants
 
-lint: ## gofumpt and go vet
+lint: ## gofumpt, go vet and golangci-lint
 	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo 'run: make fmt' >&2; exit 1; }
 	go vet ./...
+	$(TOOL) golangci-lint run
 
 fmt: ## Format
 	$(TOOL) gofumpt -w .
 
-bench: ## Benchmarks beside their baselines
-	go test -run '^$$' -bench . ./subscribers/... ./internal/local/...
+bench: ## Benchmarks beside their baselines, and a summary of the ratios: docs/performance.md
+	set -o pipefail; go test -run '^$$' -bench . -benchtime $(BENCH_TIME) ./test/bench | go run ./test/bench/summary
 
 build: ## The Lambda artifact for arm64: dist/bootstrap
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o dist/bootstrap ./cmd/broadcaster

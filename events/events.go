@@ -4,10 +4,7 @@
 package events
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 )
 
@@ -26,10 +23,17 @@ const (
 type Signal struct {
 	Kind Kind
 	// Name is the secret's full name; Env, Domain, Service and Key are its parts: /bank/{env}/{domain}/{service}/{key}.
+	//
+	// Name and Key are empty if the event has nothing but an ARN that a caller typed. Such an ARN may lack the suffix that AWS
+	// puts behind each name, and a name may itself end as a suffix does, so nothing but DescribeSecret, asked by ARN, tells
+	// the name. Env, Domain and Service are set even then: they stand before any suffix.
 	Name, Env, Domain, Service, Key string
-	// ARN is empty where the event has none.
+	// ARN is the secret's, or empty where the event has none. It is AWS's, with suffix, unless Name is empty.
 	ARN string
-	// VersionID is the version the event names, or empty.
+	// Account and Region are where the secret is: those of the ARN, or, without one, where the event arose. An event may
+	// have been forwarded, or be about a secret of another account that a caller of this one changed.
+	Account, Region string
+	// VersionID is the version that AWSCURRENT names since, or empty where the event does not say.
 	VersionID string
 	Label     string
 	// Time is when the event says it happened, to the second.
@@ -40,7 +44,7 @@ type Signal struct {
 	// Replay is the name of the EventBridge replay that sent it again, or empty.
 	Replay              string
 	EventID, DetailType string
-	// Actor is who did it, as far as the event says.
+	// Actor is who did it, as far as the event says: the ARN of the caller's session, or the AWS service.
 	Actor string
 }
 
@@ -52,95 +56,80 @@ const (
 	Signaled  Outcome = "signal"
 	Ignored   Outcome = "ignored"   // understood, and no reason to invalidate anything: see Reason
 	Malformed Outcome = "malformed" // Reason begins with the JSON path that is wrong
-	Unknown   Outcome = "unknown"   // no shape of this source and detail-type
+	Unknown   Outcome = "unknown"   // no shape of this source and detail-type, or no such event name
 	Scheduled Outcome = "schedule"  // the schedule's tick
+	Resumed   Outcome = "resume"    // the broadcaster's message to itself: deliveries are pending
 )
 
-// Result is what became of one inner event.
+// Result is what became of one inner event. What it says of an event is its own words or fits a line of a log: no text of
+// another form is taken over.
 type Result struct {
 	Outcome Outcome
 	Reason  string
 	Signal  Signal // set if Outcome is Signaled
-	// EventID and DetailType are set as far as the event has them.
-	EventID, DetailType string
-	// MessageID is the SQS message the event came in, or empty.
+	// Warning: the event is Ignored, since no cache is stale by it, but people should hear of it: a rotation or a replication
+	// went wrong. About is then the secret's name.
+	Warning bool
+	About   string
+	// EventID, DetailType and, of CloudTrail's, EventName are set as far as the event has them.
+	EventID, DetailType, EventName string
+	// MessageID is the SQS message the event came in, or empty. Several events of one message have the same.
 	MessageID string
-}
-
-// Envelope is EventBridge's outer JSON
-// (https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html).
-type Envelope struct {
-	ID         string          `json:"id"`
-	Source     string          `json:"source"`
-	DetailType string          `json:"detail-type"`
-	Account    string          `json:"account"`
-	Region     string          `json:"region"`
-	Time       time.Time       `json:"time"`
-	Resources  []string        `json:"resources"`
-	Replay     string          `json:"replay-name"`
-	Detail     json.RawMessage `json:"detail"`
 }
 
 // A shape parses the events of one source and detail-type.
 type shape struct {
 	source, detailType string
-	parse              func(Envelope) (Signal, error)
+	// parse is given a document in which every field that is set was of its type; if readsNothing, also another.
+	parse        func(*document) (Signal, error)
+	readsNothing bool
 }
 
 // shapes lists every event this package understands. A new shape is a file and a line here.
-func shapes() []shape {
-	return []shape{labelUpdated(), changeHint(), scheduledEvent(), schedulerEvent()}
+func shapes() [7]shape {
+	return [...]shape{labelUpdated(), apiCall(), serviceEvent(), changeHint(), resume(), scheduledEvent(), schedulerEvent()}
 }
 
-// ignored and malformedAt are how a shape ends without a Signal.
+// How a shape ends without a Signal.
 type (
-	ignored     struct{ reason string }
+	ignored struct{ reason string }
+	warning struct{ reason, about string } // ignored, but for people
+	// malformedAt says what must stand at a JSON path, never what stands there.
 	malformedAt struct{ path, problem string }
 )
 
 func (e ignored) Error() string     { return e.reason }
+func (e warning) Error() string     { return e.reason }
 func (e malformedAt) Error() string { return e.path + " " + e.problem }
 
-var errScheduled = errors.New("the schedule's tick")
+var (
+	errScheduled = errors.New("the schedule's tick")
+	errResumed   = errors.New("deliveries are pending")
+	errUnknown   = errors.New("no event of this name is known")
+)
 
-// Parse takes a Lambda's payload apart: a single event, or SQS records with one event each. It never fails as a whole: what
-// cannot be used is a Result that says so, without quoting the payload.
-func Parse(payload []byte) []Result {
-	var batch struct {
-		Records []struct {
-			MessageID string `json:"messageId"`
-			Source    string `json:"eventSource"`
-			Body      string `json:"body"`
-		} `json:"Records"`
+// resultOf parses one event. wrong is what decoding it as JSON said.
+func resultOf(d *document, wrong error) Result {
+	r := Result{EventID: plain(d.ID), DetailType: plain(d.DetailType)}
+	if name := d.Detail.EventName; len(name) <= 64 && only(name, isAlphanumeric) {
+		r.EventName = name
 	}
-	if err := json.Unmarshal(payload, &batch); err != nil {
-		return []Result{{Outcome: Malformed, Reason: "$ is not a JSON object"}}
-	}
-	if batch.Records == nil {
-		return []Result{parseOne(payload)}
-	}
-	results := make([]Result, 0, len(batch.Records))
-	for i, record := range batch.Records {
-		r := Result{Outcome: Unknown, Reason: fmt.Sprintf("$.Records[%d].eventSource is not one we read", i)}
-		if record.Source == "aws:sqs" {
-			r = parseOne([]byte(record.Body))
+	if wrong != nil && !isTypeError(wrong) || d.Source == "" || d.DetailType == "" {
+		r.Outcome, r.Reason = Malformed, "$ must be an event, with source and detail-type"
+		if wrong != nil {
+			r.Reason = problemOf(wrong)
 		}
-		r.MessageID = record.MessageID
-		results = append(results, r)
+		return r
 	}
-	return results
-}
-
-func parseOne(event []byte) Result {
-	var envelope Envelope
-	if err := json.Unmarshal(event, &envelope); err != nil {
-		return Result{Outcome: Malformed, Reason: whereOf(err)}
-	}
-	r := Result{EventID: envelope.ID, DetailType: envelope.DetailType}
 	for _, s := range shapes() {
-		if s.source == envelope.Source && s.detailType == envelope.DetailType {
-			return r.from(s.parse(envelope))
+		if s.source != d.Source || s.detailType != d.DetailType {
+			continue
 		}
+		if wrong != nil && !s.readsNothing {
+			r.Outcome, r.Reason = Malformed, problemOf(wrong)
+			return r
+		}
+		return r.from(s.parse(d))
 	}
 	r.Outcome, r.Reason = Unknown, "no shape with this source and detail-type is known"
 	return r
@@ -149,8 +138,8 @@ func parseOne(event []byte) Result {
 // from ends a Result with what a shape made of its event.
 func (r Result) from(s Signal, err error) Result {
 	var (
-		ign ignored
-		mal malformedAt
+		warn warning
+		mal  malformedAt
 	)
 	switch {
 	case err == nil:
@@ -158,49 +147,16 @@ func (r Result) from(s Signal, err error) Result {
 		r.Signal.EventID, r.Signal.DetailType = r.EventID, r.DetailType
 	case errors.Is(err, errScheduled):
 		r.Outcome = Scheduled
-	case errors.As(err, &ign):
-		r.Outcome, r.Reason = Ignored, ign.reason
+	case errors.Is(err, errResumed):
+		r.Outcome = Resumed
+	case errors.Is(err, errUnknown):
+		r.Outcome, r.Reason = Unknown, err.Error()
 	case errors.As(err, &mal):
 		r.Outcome, r.Reason = Malformed, mal.Error()
+	case errors.As(err, &warn):
+		r.Outcome, r.Reason, r.Warning, r.About = Ignored, warn.reason, true, warn.about
 	default:
-		r.Outcome, r.Reason = Malformed, "$.detail: "+whereOf(err)
+		r.Outcome, r.Reason = Ignored, err.Error()
 	}
 	return r
-}
-
-// whereOf names the place and the kind of a JSON error, never the text that was found there.
-func whereOf(err error) string {
-	var (
-		typed  *json.UnmarshalTypeError
-		syntax *json.SyntaxError
-	)
-	switch {
-	case errors.As(err, &typed):
-		return fmt.Sprintf("$.%s must be %s, not %s", typed.Field, typed.Type, typed.Value)
-	case errors.As(err, &syntax):
-		return fmt.Sprintf("$ is not JSON from byte %d on", syntax.Offset)
-	default:
-		return "$ has a field of the wrong form"
-	}
-}
-
-// errOutside: the secret is not one of ours.
-var errOutside = ignored{"the secret's name is outside /bank/{env}/{domain}/{service}/{name}"}
-
-// named returns a Signal about the secret with this name, or errOutside.
-func named(name string) (Signal, error) {
-	rest, ok := strings.CutPrefix(name, "/bank/")
-	if !ok {
-		return Signal{}, errOutside
-	}
-	parts := strings.SplitN(rest, "/", 4)
-	if len(parts) != 4 {
-		return Signal{}, errOutside
-	}
-	for _, p := range parts {
-		if p == "" {
-			return Signal{}, errOutside
-		}
-	}
-	return Signal{Name: name, Env: parts[0], Domain: parts[1], Service: parts[2], Key: parts[3]}, nil
 }

@@ -57,7 +57,9 @@ func shown(t testing.TB, results []events.Result) string {
 		Domain     string
 		Service    string
 		Key        string
-		ARN        string    `json:",omitempty"`
+		ARN        string `json:",omitempty"`
+		Account    string
+		Region     string
 		VersionID  string    `json:",omitempty"`
 		Label      string    `json:",omitempty"`
 		Time       time.Time `json:",omitzero"`
@@ -71,18 +73,22 @@ func shown(t testing.TB, results []events.Result) string {
 		Outcome    events.Outcome
 		Reason     string  `json:",omitempty"`
 		Signal     *signal `json:",omitempty"`
+		Warning    bool    `json:",omitempty"`
+		About      string  `json:",omitempty"`
 		EventID    string  `json:",omitempty"`
 		DetailType string  `json:",omitempty"`
+		EventName  string  `json:",omitempty"`
 		MessageID  string  `json:",omitempty"`
 	}
 	all := make([]result, 0, len(results))
 	for _, r := range results {
-		one := result{Outcome: r.Outcome, Reason: r.Reason, EventID: r.EventID, DetailType: r.DetailType, MessageID: r.MessageID}
+		one := result{
+			Outcome: r.Outcome, Reason: r.Reason, Warning: r.Warning, About: r.About,
+			EventID: r.EventID, DetailType: r.DetailType, EventName: r.EventName, MessageID: r.MessageID,
+		}
 		if r.Outcome == events.Signaled {
 			s := signal(r.Signal)
 			one.Signal = &s
-		} else if r.Signal != (events.Signal{}) {
-			t.Errorf("outcome %s with a signal: %+v", r.Outcome, r.Signal)
 		}
 		all = append(all, one)
 	}
@@ -96,7 +102,11 @@ func shown(t testing.TB, results []events.Result) string {
 func TestParse(t *testing.T) {
 	for _, file := range cases(t) {
 		t.Run(filepath.ToSlash(strings.TrimSuffix(strings.TrimPrefix(file, "testdata"+string(filepath.Separator)), ".json")), func(t *testing.T) {
-			got := shown(t, events.Parse(read(t, file)))
+			results := events.Parse(read(t, file))
+			for _, r := range results {
+				check(t, r)
+			}
+			got := shown(t, results)
 			golden := strings.TrimSuffix(file, ".json") + ".golden.json"
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
@@ -109,149 +119,125 @@ func TestParse(t *testing.T) {
 			if strings.Contains(got, canary) {
 				t.Errorf("what is not read has leaked:\n%s", got)
 			}
+			for prefix, want := range map[string]events.Outcome{"malformed-": events.Malformed, "outside-": events.Ignored, "reads-": events.Ignored, "unknown-": events.Unknown} {
+				if strings.HasPrefix(filepath.Base(file), prefix) && (len(results) != 1 || results[0].Outcome != want) {
+					t.Errorf("%s says that it is %s, got %+v", file, want, results)
+				}
+			}
 		})
 	}
 }
 
-func TestParseIsTheSameInAMessage(t *testing.T) {
+// check is what holds of every Result, whatever was parsed.
+func check(t testing.TB, r events.Result) {
+	t.Helper()
+	if r.Outcome != events.Signaled && r.Signal != (events.Signal{}) {
+		t.Errorf("outcome %s with a signal: %+v", r.Outcome, r.Signal)
+	}
+	if r.Warning && (r.Outcome != events.Ignored || r.About == "") || !r.Warning && r.About != "" {
+		t.Errorf("a warning about nothing, or none about something: %+v", r)
+	}
+	switch r.Outcome {
+	case events.Signaled:
+		checkSignal(t, r.Signal)
+	case events.Ignored, events.Unknown:
+		if r.Reason == "" {
+			t.Errorf("%s without a reason", r.Outcome)
+		}
+	case events.Malformed:
+		if !strings.HasPrefix(r.Reason, "$") {
+			t.Errorf("malformed without a path: %q", r.Reason)
+		}
+	case events.Scheduled, events.Resumed:
+	default:
+		t.Errorf("outcome %q", r.Outcome)
+	}
+}
+
+func checkSignal(t testing.TB, s events.Signal) {
+	t.Helper()
+	if s.Kind == "" || s.Env == "" || s.Domain == "" || s.Service == "" || strings.Contains(s.Env+s.Domain+s.Service, "/") {
+		t.Errorf("a signal about no secret of the scheme: %+v", s)
+	}
+	path := "/bank/" + s.Env + "/" + s.Domain + "/" + s.Service + "/"
+	if s.Name == "" {
+		if _, key, ok := strings.Cut(s.ARN, ":secret:"+path); !ok || key == "" || s.Key != "" {
+			t.Errorf("a signal without a name, and not of its ARN: %+v", s)
+		}
+		return
+	}
+	if s.Name != path+s.Key || s.Key == "" {
+		t.Errorf("a name of other parts: %+v", s)
+	}
+	if s.ARN != "" && (len(s.ARN) < 7 || !strings.HasSuffix(s.ARN[:len(s.ARN)-7], ":secret:"+s.Name)) {
+		t.Errorf("an ARN of another name: %+v", s)
+	}
+}
+
+func TestParseIsTheSameInEveryWrapping(t *testing.T) {
 	for _, file := range cases(t) {
 		payload := read(t, file)
 		var event map[string]any
-		if json.Unmarshal(payload, &event) != nil || event["Records"] != nil {
+		if json.Unmarshal(payload, &event) != nil || event["Records"] != nil || event["Type"] != nil {
 			continue // not a single event
 		}
 		want := events.Parse(payload)
-		for i := range want {
-			want[i].MessageID = "message-1"
+		for name, wrapped := range map[string][]byte{"SNS": inSNS(t, payload), "an SNS record": inSNSRecord(t, payload)} {
+			if diff := cmp.Diff(want, events.Parse(wrapped)); diff != "" {
+				t.Errorf("%s (-bare +in %s):\n%s", file, name, diff)
+			}
 		}
-		if diff := cmp.Diff(want, events.Parse(message(t, payload))); diff != "" {
-			t.Errorf("%s (-bare +in a message):\n%s", file, diff)
+		if want[0].Outcome != events.Malformed { // else the path says where in the list
+			if diff := cmp.Diff(want, events.Parse([]byte("\n\t ["+string(payload)+"]"))); diff != "" {
+				t.Errorf("%s (-bare +in a list):\n%s", file, diff)
+			}
+		}
+		want[0].MessageID = "message-1"
+		for name, wrapped := range map[string][]byte{"SQS": inSQS(t, payload), "SNS in SQS": inSQS(t, inSNS(t, payload))} {
+			if diff := cmp.Diff(want, events.Parse(wrapped)); diff != "" {
+				t.Errorf("%s (-bare +in %s):\n%s", file, name, diff)
+			}
 		}
 	}
 }
 
-// message wraps an event as an SQS event source does
-// (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html).
-func message(t testing.TB, body []byte) []byte {
+func marshal(t testing.TB, v any) []byte {
 	t.Helper()
-	type record struct {
-		MessageID   string `json:"messageId"`
-		Body        string `json:"body"`
-		EventSource string `json:"eventSource"`
-	}
-	text, err := json.Marshal(map[string][]record{"Records": {{"message-1", string(body), "aws:sqs"}}})
+	text, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return text
 }
 
-func TestParseWhatIsNoJSON(t *testing.T) {
-	for _, payload := range []string{"", canary, "{", `{"detail":`, "\x00\xff", `{"id":"` + canary} {
-		for _, r := range append(events.Parse([]byte(payload)), events.Parse(message(t, []byte(payload)))...) {
-			if r.Outcome != events.Malformed || !strings.HasPrefix(r.Reason, "$") || strings.Contains(r.Reason, canary) {
-				t.Errorf("%q: got %+v", payload, r)
-			}
-		}
-	}
+// inSQS wraps an event as an SQS event source does
+// (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html).
+func inSQS(t testing.TB, body []byte) []byte {
+	t.Helper()
+	return marshal(t, map[string]any{"Records": []any{map[string]any{"messageId": "message-1", "body": string(body), "eventSource": "aws:sqs"}}})
+}
+
+// inSNS wraps an event as SNS does for a subscription without raw message delivery.
+func inSNS(t testing.TB, message []byte) []byte {
+	t.Helper()
+	return marshal(t, map[string]any{"Type": "Notification", "MessageId": "notification-1", "Message": string(message)})
+}
+
+// inSNSRecord wraps an event as SNS does for Lambda (https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html).
+func inSNSRecord(t testing.TB, message []byte) []byte {
+	t.Helper()
+	return marshal(t, map[string]any{"Records": []any{map[string]any{"EventSource": "aws:sns", "Sns": json.RawMessage(inSNS(t, message))}}})
 }
 
 // Redaction is structural: a value can only leak through a field that could hold it.
 func TestSignalHasNoFieldForAValue(t *testing.T) {
-	s := reflect.TypeFor[events.Signal]()
-	for i := range s.NumField() {
-		name := strings.ToLower(s.Field(i).Name)
-		if strings.Contains(name, "value") || strings.Contains(name, "string") || strings.Contains(name, "binary") || strings.Contains(name, "detail") && name != "detailtype" {
-			t.Errorf("Signal.%s could hold a secret's value", s.Field(i).Name)
-		}
-	}
-}
-
-// FuzzParse: nothing makes Parse panic or end without a known outcome, and fields that it does not read change nothing, so
-// that no value in one can come out.
-func FuzzParse(f *testing.F) {
-	for _, file := range cases(f) {
-		f.Add(read(f, file))
-	}
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		for _, r := range events.Parse(payload) {
-			check(t, r)
-		}
-		var decoded any
-		if json.Unmarshal(payload, &decoded) != nil {
-			return
-		}
-		plain, err := json.Marshal(decoded)
-		if err != nil {
-			t.Fatal(err)
-		}
-		planted, err := json.Marshal(plant(decoded))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(events.Parse(plain), events.Parse(planted)); diff != "" {
-			t.Errorf("a field that is not read made a difference (-without +with):\n%s", diff)
-		}
-	})
-}
-
-func check(t *testing.T, r events.Result) {
-	t.Helper()
-	switch r.Outcome {
-	case events.Signaled:
-		s := r.Signal
-		if s.Name != "/bank/"+s.Env+"/"+s.Domain+"/"+s.Service+"/"+s.Key || s.Kind == "" || s.Env == "" || s.Domain == "" || s.Service == "" || s.Key == "" {
-			t.Errorf("a signal about no secret of the scheme: %+v", s)
-		}
-		if strings.Contains(s.Env+s.Domain+s.Service, "/") {
-			t.Errorf("a segment has a slash: %+v", s)
-		}
-	case events.Ignored:
-		if r.Reason == "" {
-			t.Error("ignored without a reason")
-		}
-	case events.Malformed:
-		if !strings.HasPrefix(r.Reason, "$") {
-			t.Errorf("malformed without a path: %q", r.Reason)
-		}
-	case events.Unknown, events.Scheduled:
-	default:
-		t.Errorf("outcome %q", r.Outcome)
-	}
-}
-
-// plant puts a canary into every object, also into the events in the bodies of messages.
-func plant(v any) any {
-	switch v := v.(type) {
-	case []any:
-		with := make([]any, len(v))
-		for i, element := range v {
-			with[i] = plant(element)
-		}
-		return with
-	case map[string]any:
-		with := map[string]any{"secretString": canary, "SecretBinary": []any{canary}, "requestParameters": map[string]any{"secretString": canary}}
-		for key, element := range v {
-			if body, ok := element.(string); ok && strings.EqualFold(key, "body") {
-				with[key] = plantInBody(body)
-				continue
+	for _, of := range []reflect.Type{reflect.TypeFor[events.Signal](), reflect.TypeFor[events.Result]()} {
+		for i := range of.NumField() {
+			name := strings.ToLower(of.Field(i).Name)
+			if strings.Contains(name, "value") || strings.Contains(name, "string") || strings.Contains(name, "binary") ||
+				strings.Contains(name, "detail") && name != "detailtype" || of.Field(i).Type.Kind() == reflect.Slice || of.Field(i).Type.Kind() == reflect.Interface {
+				t.Errorf("%s.%s could hold a secret's value", of.Name(), of.Field(i).Name)
 			}
-			with[key] = plant(element)
 		}
-		return with
-	default:
-		return v
 	}
-}
-
-func plantInBody(body string) string {
-	var event map[string]any
-	if json.Unmarshal([]byte(body), &event) != nil || event == nil {
-		return body
-	}
-	text, err := json.Marshal(plant(event))
-	if err != nil {
-		return body
-	}
-	return string(text)
 }

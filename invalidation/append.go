@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,21 +46,43 @@ func (b *Broadcaster) Confirm(ctx context.Context, signals []events.Signal) ([]H
 	defer cancel()
 	handled := make([]Handling, len(signals))
 	pending := map[string][]int{} // signals by secret: several about one secret are one question
+	var problems []error
 	for i, s := range signals {
-		if s.Env != b.cfg.Env || s.Domain != b.cfg.Domain {
-			handled[i] = Misrouted
-			b.cfg.Logger.Error("an event of another domain arrived: the rule that sent it is wrong",
-				"event", s.EventID, "env", s.Env, "domain", s.Domain)
-			continue
+		name, how, err := b.nameOf(ctx, s)
+		if how == "" {
+			pending[name] = append(pending[name], i)
 		}
-		pending[s.Name] = append(pending[s.Name], i)
+		handled[i] = how
+		if err != nil {
+			problems = append(problems, err)
+		}
 	}
-	batch := &batch{b: b, signals: signals, handled: handled, pending: pending, looked: map[string]int{}, received: received}
-	err := batch.run(ctx)
-	for name := range batch.pending {
-		batch.settle(name, Failed)
+	batch := &batch{b: b, signals: signals, handled: handled, pending: pending, looked: map[string]int{}, received: received, problems: problems}
+	batch.run(ctx)
+	return handled, errors.Join(batch.problems...)
+}
+
+// nameOf returns the name of a signal's secret, or how handling it ends without one.
+func (b *Broadcaster) nameOf(ctx context.Context, s events.Signal) (name string, how Handling, err error) {
+	elsewhere := s.Account != "" && s.Account != b.cfg.Account || s.Region != "" && s.Region != b.cfg.Region
+	if s.Env != b.cfg.Env || s.Domain != b.cfg.Domain || elsewhere {
+		b.cfg.Logger.Error("an event of another domain, account or Region arrived: the rule that sent it is wrong",
+			"event", s.EventID, "env", s.Env, "domain", s.Domain, "account", s.Account, "region", s.Region)
+		return "", Misrouted, nil
 	}
-	return handled, err
+	if s.Name != "" {
+		return s.Name, "", nil
+	}
+	is, err := b.cfg.Secrets.Describe(ctx, s.ARN)
+	switch {
+	case errors.Is(err, ErrNotFound) && b.cfg.Now().Sub(s.Time) > b.cfg.Late+time.Second:
+		return "", Unchanged, nil // what that ARN named is gone; if its name is in use, its own events tell of it
+	case err != nil:
+		return "", Failed, fmt.Errorf("asking whose ARN event %s has: %w", s.EventID, err)
+	case !strings.HasPrefix(is.Name, "/bank/"+s.Env+"/"+s.Domain+"/"):
+		return "", Failed, fmt.Errorf("asking whose ARN event %s has: the name is of another domain", s.EventID)
+	}
+	return is.Name, "", nil
 }
 
 // A batch is what Confirm was given and how far it has come.
@@ -71,6 +94,8 @@ type batch struct {
 	looked   map[string]int   // how often a secret was described without an end
 	received time.Time
 	problems []error
+	// news: a secret that is not known yet is announced unless it changed earlier. Zero: always.
+	news time.Time
 }
 
 func (t *batch) settle(name string, h Handling) {
@@ -88,7 +113,8 @@ func (t *batch) lookAgain(name string, why error) {
 	}
 }
 
-func (t *batch) run(ctx context.Context) error {
+// run confirms until nothing is pending or ctx ends. What is pending then has failed.
+func (t *batch) run(ctx context.Context) {
 	for round := 0; len(t.pending) > 0; round++ {
 		if round > 0 && !pause(ctx, time.Duration(1+rand.IntN(min(20*round, 200)))*time.Millisecond) { //nolint:gosec // spreads load, guards nothing
 			t.problems = append(t.problems, fmt.Errorf("confirming %d secrets: %w", len(t.pending), ctx.Err()))
@@ -99,7 +125,9 @@ func (t *batch) run(ctx context.Context) error {
 			break
 		}
 	}
-	return errors.Join(t.problems...)
+	for name := range t.pending {
+		t.settle(name, Failed)
+	}
 }
 
 // pause returns false if ctx ends first.
@@ -128,6 +156,7 @@ func (t *batch) round(ctx context.Context) error {
 	answers := t.b.describe(ctx, names)
 	a := t.b.newAppend(snapshot.Head)
 	again := map[string]bool{} // of what goes into the row: whether it has to be looked at again
+	var notes []note
 	for _, name := range names {
 		is := answers[name]
 		if is.err != nil {
@@ -138,25 +167,25 @@ func (t *batch) round(ctx context.Context) error {
 		known.Name = name
 		newest := newestOf(t.signals, t.pending[name])
 		v := confirm(known, is, newest, t.b.cfg.Late)
-		if v.change != nil && v.change.Kind == wire.Deleted && t.b.cfg.Subscriptions.IgnoreDeletions {
-			v.change = nil // noted, not announced
+		if v.change == nil && !v.again && known.Revision > snapshot.Head.Revision {
+			v = toldAgain(known, is)
 		}
-		if v.change != nil {
+		if v.change != nil && t.quiet(known, v.change) {
+			v.change = nil // written down, not announced
+		}
+		switch {
+		case v.change != nil:
 			if t.add(&a, v, name) { // what does not fit waits for the next row
 				again[name] = v.again
 			}
-			continue
+		case v.row != nil:
+			notes = append(notes, note{v, unchangedOr(newest, known)})
+		default:
+			t.end(name, v.again, unchangedOr(newest, known))
 		}
-		if v.row != nil {
-			if err := t.b.cfg.Log.Note(ctx, *v.row); err != nil {
-				return fmt.Errorf("noting %s: %w", name, err)
-			}
-		}
-		if v.again {
-			t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, errBehind))
-			continue
-		}
-		t.settle(name, unchangedOr(newest, known))
+	}
+	if err := t.note(ctx, notes); err != nil {
+		return err
 	}
 	if len(a.Row.Changes) == 0 {
 		return nil
@@ -167,13 +196,59 @@ func (t *batch) round(ctx context.Context) error {
 	}
 	t.b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "event", a.Causes[0].EventID)
 	for name, again := range again {
-		if again {
-			t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, errBehind))
-			continue
-		}
-		t.settle(name, Appended)
+		t.end(name, again, Appended)
 	}
 	return nil
+}
+
+// end settles a secret, or leaves it to be looked at again.
+func (t *batch) end(name string, again bool, how Handling) {
+	if again {
+		t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, errBehind))
+		return
+	}
+	t.settle(name, how)
+}
+
+// quiet reports whether a change goes without a revision: the domain wants no deletions, or the secret is new to us and
+// changed before anybody looked.
+func (t *batch) quiet(known SecretRow, c *wire.Change) bool {
+	return c.Kind == wire.Deleted && t.b.cfg.Subscriptions.IgnoreDeletions ||
+		known.Sequence == 0 && c.At.Before(t.news)
+}
+
+// A note is a row to be written without a revision, and how its secret's signals end then.
+type note struct {
+	verdict
+	how Handling
+}
+
+// note writes rows side by side. A row that has moved on since it was read leaves its secret pending.
+func (t *batch) note(ctx context.Context, notes []note) error {
+	var (
+		wg    sync.WaitGroup
+		errs  = make([]error, len(notes))
+		slots = make(chan struct{}, describes)
+	)
+	for i, n := range notes {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			errs[i] = t.b.cfg.Log.Note(ctx, *n.row)
+		})
+	}
+	wg.Wait()
+	for i, n := range notes {
+		switch {
+		case errs[i] == nil:
+			t.end(n.row.Name, n.again, n.how)
+		case errors.Is(errs[i], ErrConflict):
+			errs[i] = nil
+		default:
+			errs[i] = fmt.Errorf("noting %s: %w", n.row.Name, errs[i])
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // unchangedOr tells a duplicate from an event about nothing that a cache would notice.

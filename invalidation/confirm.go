@@ -176,3 +176,18 @@ func (r SecretRow) differs(other SecretRow) bool {
 	return other.Sequence == 0 || r.ARN != other.ARN || r.Current != other.Current || r.Previous != other.Previous ||
 		!r.LastChanged.Equal(other.LastChanged) || r.State != other.State || !r.MissingSince.Equal(other.MissingSince)
 }
+
+// toldAgain is the verdict on a secret whose newest change the log lacks: it was restored to before it. Clients that read the
+// log anew have to hear of it.
+func toldAgain(known SecretRow, is answer) verdict {
+	next := known
+	if is.found {
+		next = known.with(is)
+	}
+	next.Changed = next.LastChanged
+	c := &wire.Change{Name: known.Name, Kind: wire.Refresh, VersionID: next.Current, At: next.LastChanged.UTC()}
+	if next.State == Deleted {
+		c.Kind, c.VersionID = wire.Deleted, ""
+	}
+	return verdict{change: c, row: &next}
+}

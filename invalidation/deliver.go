@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -20,17 +19,42 @@ const (
 	Pending      Outcome = "pending"      // tried, to be tried again
 	Acknowledged Outcome = "acknowledged" // answered with this revision or a later one, and no failure
 	Undelivered  Outcome = "failed"       // given up, or answered with a failure
-	Skipped      Outcome = "skipped"      // the subscription has no push: its clients read the log
+	Skipped      Outcome = "skipped"      // not pushed to: its clients read the log
 )
 
-// Delivery is one invalidation to one subscription.
+// Reason says in a word why a delivery is not acknowledged.
+type Reason string
+
+// The reasons of a Delivery.
+const (
+	Pull         Reason = "pull"           // skipped: the subscription wants no push
+	Untagged     Reason = "untagged"       // skipped: the function lacks the tags, or they are of another env or domain
+	NoReport     Reason = "no-report"      // skipped: no environment has reported a client that takes invalidations, since it was last modified
+	NotPermitted Reason = "not-permitted"  // skipped if the function may not be looked at, failed if it may not be invoked
+	NoFunction   Reason = "no-function"    // failed: it does not exist
+	NoAck        Reason = "no-ack"         // failed: it answered with something else than an ack
+	NotApplied   Reason = "not-applied"    // failed: the environment, or its OnChange, could not use the new version
+	Invalid      Reason = "invalid"        // failed: Lambda refuses the request
+	FunctionFail Reason = "function-error" // the function ended with an error
+	Throttled    Reason = "throttled"      // Lambda had no room for it
+	TimedOut     Reason = "timed-out"      // no answer in time
+	Unreachable  Reason = "unreachable"    // the call, or what had to be asked before it, ended with another error
+	LogUnread    Reason = "log-unread"     // the environment could not read the log, or refused the invalidation
+	Behind       Reason = "behind"         // the environment's ack is of an older revision
+	OtherLog     Reason = "other-log"      // the environment's ack is of a row that is not in the log
+)
+
+// Delivery is one invalidation to one function of a subscription.
 type Delivery struct {
-	Revision     int64     `json:"revision"`
+	Revision int64 `json:"revision"`
+	// Hash is the revision's: a delivery of a row that a restore took away says nothing of the one in its place.
+	Hash         string    `json:"hash"`
 	Subscription string    `json:"subscription"` // the service's name
-	Function     string    `json:"function"`
+	Function     string    `json:"function"`     // empty if it is the reporting ones, and none has reported
 	Outcome      Outcome   `json:"outcome"`
+	Reason       Reason    `json:"reason,omitempty"` // why it is not acknowledged
 	Attempts     int       `json:"attempts"`
-	Error        string    `json:"error,omitempty"` // why it is not acknowledged; never a payload
+	Error        string    `json:"error,omitempty"` // more about the reason; never a payload
 	Ack          *wire.Ack `json:"ack,omitempty"`   // the last one
 	Time         time.Time `json:"time"`
 }
@@ -62,12 +86,25 @@ type Pusher interface {
 	Push(ctx context.Context, function string, payload []byte) (answer []byte, err error)
 }
 
-// ErrPermanent marks a push that is not worth trying again: the function is missing, or may not be invoked.
-var ErrPermanent = errors.New("not worth trying again")
+// Errors of a Pusher, beside ErrNoFunction and ErrNotPermitted.
+var (
+	// ErrPermanent marks a push that is not worth trying again.
+	ErrPermanent = errors.New("not worth trying again")
+	// ErrFunction: the function ended with an error.
+	ErrFunction = errors.New("the function ended with an error")
+	// ErrThrottled: Lambda had no room for it.
+	ErrThrottled = errors.New("throttled")
+)
+
+// A Resumer has the broadcaster invoked once more.
+type Resumer interface {
+	// Resume asks for an invocation after a while.
+	Resume(ctx context.Context, after time.Duration) error
+}
 
 // Deliver pushes the head of the log to every subscription that an open fan-out still owes something, and closes the
 // fan-outs that owe nothing any more. One push tells all: the client reads the log. What it cannot do stays open, and the
-// next call resumes it, in this process or another.
+// next call resumes it, in this process or another; if there is a Resumer, it is asked for that call.
 func (b *Broadcaster) Deliver(ctx context.Context) error {
 	open, err := b.cfg.Fanouts.Open(ctx)
 	if err != nil {
@@ -78,29 +115,60 @@ func (b *Broadcaster) Deliver(ctx context.Context) error {
 	}
 	head, err := b.cfg.Log.Row(ctx, 0)
 	if err != nil {
-		return fmt.Errorf("reading the head: %w", err)
+		return b.resume(ctx, nil, fmt.Errorf("reading the head: %w", err))
 	}
 	owed, err := b.owed(ctx, open)
 	if err != nil {
-		return err
+		return b.resume(ctx, nil, err)
 	}
 	payload, err := json.Marshal(b.invalidation(head))
 	if err != nil {
 		return fmt.Errorf("encoding the invalidation of revision %d: %w", head.Revision, err)
 	}
-	problem := b.pushAll(ctx, owed, payload, head)
+	if err := b.pushAll(ctx, owed, payload, head); err != nil {
+		return b.resume(ctx, owed, err) // what is not recorded is not closed either, or nobody would see it
+	}
+	var problem error
 	for _, f := range open {
 		if !owed.unfinished(f.Revision) {
 			problem = errors.Join(problem, b.cfg.Fanouts.Close(ctx, f))
 		}
 	}
+	return b.resume(ctx, owed, problem)
+}
+
+const (
+	resumeSoonest = 5 * time.Second
+	resumeLatest  = 5 * time.Minute
+)
+
+// resume asks for another call if anything is left, later each time, and returns the problem that there was before.
+func (b *Broadcaster) resume(ctx context.Context, owed debts, problem error) error {
+	left, attempts := problem != nil, 0
+	for _, d := range owed {
+		for _, delivery := range d.deliveries {
+			if !delivery.final() {
+				left, attempts = true, max(attempts, delivery.Attempts)
+			}
+		}
+	}
+	if !left || b.cfg.Resumer == nil {
+		return problem
+	}
+	after := resumeSoonest
+	for tried := len(b.cfg.Retries) + 1; tried < attempts && after < resumeLatest; tried += len(b.cfg.Retries) + 1 {
+		after *= 2
+	}
+	if err := b.cfg.Resumer.Resume(context.WithoutCancel(ctx), min(after, resumeLatest)); err != nil {
+		return errors.Join(problem, fmt.Errorf("asking to be resumed: %w", err))
+	}
 	return problem
 }
 
-// A debt is one subscription and the open deliveries that one push of the head settles.
+// A debt is one function and the open deliveries that one push of the head settles.
 type debt struct {
-	subscription subscribers.Subscription
-	deliveries   []Delivery
+	target
+	deliveries []Delivery
 }
 
 type debts []*debt
@@ -117,38 +185,72 @@ func (ds debts) unfinished(revision int64) bool {
 	return false
 }
 
-// owed returns what the open fan-outs owe, by subscription. The audience is the subscriptions as they stand now.
+// owed returns what the open fan-outs owe. The audience is the subscriptions, and what is known of their functions, as they
+// stand now.
 func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 	var (
 		all    debts
-		byName = map[string]*debt{}
+		byName = map[deliveryKey]*debt{}
+		of     = map[string][]target{} // by service
 	)
+	owe := func(f Fanout, s subscribers.Subscription, t target, delivery Delivery) {
+		if delivery.Outcome != "" && delivery.final() {
+			return
+		}
+		delivery.Revision, delivery.Hash, delivery.Outcome = f.Revision, f.Hash, Pending
+		delivery.Subscription, delivery.Function = s.Service, t.function
+		at := deliveryKey{s.Service, t.function}
+		if byName[at] == nil {
+			byName[at] = &debt{target: t}
+			all = append(all, byName[at])
+		}
+		byName[at].deliveries = append(byName[at].deliveries, delivery)
+	}
 	for _, f := range open {
 		before, err := b.cfg.Fanouts.Deliveries(ctx, f.Revision)
 		if err != nil {
 			return nil, fmt.Errorf("reading the deliveries of revision %d: %w", f.Revision, err)
 		}
-		done := map[string]Delivery{}
+		done := map[deliveryKey]Delivery{}
 		for _, d := range before {
-			done[d.Subscription] = d
+			if d.Hash == f.Hash {
+				done[deliveryKey{d.Subscription, d.Function}] = d
+			}
 		}
 		for _, s := range b.cfg.Subscriptions.Match(f.Names) {
-			delivery := done[s.Service]
-			if delivery.Outcome != "" && delivery.final() {
-				continue
+			if _, known := of[s.Service]; !known {
+				of[s.Service] = b.targets(ctx, s)
 			}
-			delivery.Revision, delivery.Subscription, delivery.Function = f.Revision, s.Service, s.Function
-			delivery.Outcome = Pending
-			d := byName[s.Service]
-			if d == nil {
-				d = &debt{subscription: s}
-				byName[s.Service] = d
-				all = append(all, d)
+			for _, t := range of[s.Service] {
+				at := deliveryKey{s.Service, t.function}
+				owe(f, s, t, done[at])
+				delete(done, at)
 			}
-			d.deliveries = append(d.deliveries, delivery)
+			for at, d := range done { // what is not one of its functions any more is not left pending for ever
+				if at.subscription == s.Service {
+					owe(f, s, target{at.function, Skipped, NoReport}, d)
+				}
+			}
 		}
 	}
 	return all, nil
+}
+
+type deliveryKey struct{ subscription, function string }
+
+// targets returns a subscription's functions. If they cannot be told now, that is an attempt that failed, and is visible as
+// such.
+func (b *Broadcaster) targets(ctx context.Context, s subscribers.Subscription) []target {
+	targets, err := b.cfg.Audience.of(ctx, s)
+	if err == nil {
+		return targets
+	}
+	b.cfg.Logger.Warn("it cannot be told now whether a subscription takes invalidations", "subscription", s.Service, "error", err)
+	function := s.Function
+	if s.ByReport {
+		function = ""
+	}
+	return []target{{function, Pending, Unreachable}}
 }
 
 func (b *Broadcaster) invalidation(head wire.Row) wire.Invalidation {
@@ -156,125 +258,4 @@ func (b *Broadcaster) invalidation(head wire.Row) wire.Invalidation {
 		Version: "0", ID: head.Hash, Source: wire.Source, DetailType: wire.DetailType,
 		Account: b.cfg.Account, Region: b.cfg.Region, Time: head.Time, Resources: []string{}, Detail: head,
 	}
-}
-
-// recordEvery is how many pushes' results are written at once.
-const recordEvery = 25
-
-// pushAll pushes to every subscription, at most MaxPushes at once, and records the results as they come.
-func (b *Broadcaster) pushAll(ctx context.Context, owed debts, payload []byte, head wire.Row) error {
-	var (
-		work    = make(chan *debt)
-		results = make(chan []Delivery, len(owed))
-		wg      sync.WaitGroup
-	)
-	for range min(b.cfg.MaxPushes, len(owed)) {
-		wg.Go(func() {
-			for d := range work {
-				b.settleDebt(ctx, d, payload, head)
-				results <- d.deliveries
-			}
-		})
-	}
-	go func() {
-		for _, d := range owed {
-			work <- d
-		}
-		close(work)
-		wg.Wait()
-		close(results)
-	}()
-	var (
-		problem error
-		batch   []Delivery
-	)
-	for deliveries := range results {
-		batch = append(batch, deliveries...)
-		if len(batch) >= recordEvery {
-			problem = errors.Join(problem, b.cfg.Fanouts.Record(ctx, batch))
-			batch = nil
-		}
-	}
-	if len(batch) > 0 {
-		problem = errors.Join(problem, b.cfg.Fanouts.Record(ctx, batch))
-	}
-	return problem
-}
-
-// settleDebt brings one subscription's open deliveries as far as one push with its quick retries can.
-func (b *Broadcaster) settleDebt(ctx context.Context, d *debt, payload []byte, head wire.Row) {
-	result := Delivery{Outcome: Skipped}
-	if d.subscription.Push {
-		result = b.push(ctx, d.subscription.Function, payload, head)
-	}
-	for i := range d.deliveries {
-		delivery := &d.deliveries[i]
-		delivery.Outcome, delivery.Error, delivery.Ack = result.Outcome, result.Error, result.Ack
-		delivery.Attempts += result.Attempts
-		delivery.Time = b.cfg.Now().UTC()
-		if delivery.Outcome == Pending && delivery.Attempts >= b.cfg.MaxAttempts {
-			delivery.Outcome = Undelivered
-		}
-		if delivery.Outcome == Undelivered {
-			b.cfg.Logger.Error("a push failed", "subscription", delivery.Subscription, "function", delivery.Function,
-				"revision", delivery.Revision, "attempts", delivery.Attempts, "error", delivery.Error)
-		}
-	}
-}
-
-// push invokes one function, with quick retries. The result is Acknowledged, Undelivered, or Pending if it is worth
-// trying again later.
-func (b *Broadcaster) push(ctx context.Context, function string, payload []byte, head wire.Row) Delivery {
-	result := Delivery{Outcome: Pending}
-	for {
-		result.Attempts++
-		pushCtx, cancel := context.WithTimeout(ctx, b.cfg.PushTimeout)
-		answer, err := b.cfg.Pusher.Push(pushCtx, function, payload)
-		cancel()
-		switch {
-		case errors.Is(err, ErrPermanent):
-			result.Outcome, result.Error = Undelivered, err.Error()
-			return result
-		case err != nil:
-			result.Error = err.Error()
-		default:
-			result.Outcome, result.Error, result.Ack = b.judgeAck(ctx, answer, head)
-			if result.Outcome != Pending {
-				return result
-			}
-		}
-		if result.Attempts > len(b.cfg.Retries) || !pause(ctx, b.cfg.Retries[result.Attempts-1]) {
-			return result
-		}
-	}
-}
-
-// judgeAck says what an answer proves: an ack counts only if the row it stands on is the log's.
-func (b *Broadcaster) judgeAck(ctx context.Context, answer []byte, head wire.Row) (Outcome, string, *wire.Ack) {
-	var ack wire.Ack
-	if err := json.Unmarshal(answer, &ack); err != nil || ack.Schema < 1 || ack.Environment == "" {
-		return Undelivered, "the function answered with no ack: its handler is not wrapped", nil
-	}
-	for _, s := range ack.Secrets {
-		if s.Outcome == wire.Failed {
-			return Undelivered, fmt.Sprintf("the environment could not apply %s: %s", s.Name, s.Reason), &ack
-		}
-	}
-	switch {
-	case ack.Problem != "":
-		return Pending, ack.Problem, &ack
-	case ack.Revision < head.Revision:
-		return Pending, fmt.Sprintf("the environment is at revision %d", ack.Revision), &ack
-	}
-	stands := head
-	if ack.Revision > head.Revision { // somebody appended meanwhile
-		var err error
-		if stands, err = b.cfg.Log.Row(ctx, ack.Revision); err != nil {
-			return Pending, err.Error(), &ack
-		}
-	}
-	if stands.Hash != ack.Hash {
-		return Pending, "the ack's hash is not the log's", &ack
-	}
-	return Acknowledged, "", &ack
 }

@@ -26,14 +26,14 @@ var (
 
 // Describer asks Secrets Manager about a secret, never for its value.
 type Describer interface {
-	// Describe returns what DescribeSecret says of the secret with this name, or ErrNotFound, wrapped.
-	Describe(ctx context.Context, name string) (Description, error)
+	// Describe returns what DescribeSecret says of the secret with this name or ARN, or ErrNotFound, wrapped.
+	Describe(ctx context.Context, id string) (Description, error)
 }
 
 // Description is what confirming needs of DescribeSecret
 // (https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html).
 type Description struct {
-	ARN string
+	Name, ARN string
 	// Current and Previous are the versions that AWSCURRENT and AWSPREVIOUS name, or empty.
 	Current, Previous string
 	LastChanged       time.Time
@@ -122,7 +122,13 @@ type Config struct {
 	Log           Log                        // required
 	Fanouts       Fanouts                    // required
 	Pusher        Pusher                     // required
+	Audience      *Audience                  // required: who may be pushed to
+	Lister        Lister                     // required
+	Sweeps        Sweeps                     // required
 	Subscriptions *subscribers.Subscriptions // required; may be empty
+
+	// Resumer is asked for another invocation if a delivery is left pending. Nil: whatever invokes next resumes it.
+	Resumer Resumer
 
 	// ConfirmWithin bounds confirming and appending of one batch; what is not done by then comes back. Zero means 2 s.
 	ConfirmWithin time.Duration
@@ -162,6 +168,9 @@ func New(cfg Config) (*Broadcaster, error) {
 		{"Log", cfg.Log != nil},
 		{"Fanouts", cfg.Fanouts != nil},
 		{"Pusher", cfg.Pusher != nil},
+		{"Audience", cfg.Audience != nil},
+		{"Lister", cfg.Lister != nil},
+		{"Sweeps", cfg.Sweeps != nil},
 		{"Subscriptions", cfg.Subscriptions != nil},
 	} {
 		if !required.set {

@@ -3,161 +3,205 @@
 package subscribers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
-
-	"github.com/goccy/go-yaml"
 )
 
 // APIVersion is the version of the manifest's form.
 const APIVersion = "secret-broadcaster/v1"
 
-// Manifest is one domain's file.
+// maxFile is far more than a domain needs; a larger file is something else.
+const maxFile = 1 << 20
+
+// Manifest is one domain's file. Fields without omitempty have to be there. The comments are what editors show.
 type Manifest struct {
-	APIVersion string    `yaml:"apiVersion"`
-	Env        string    `yaml:"env"`
-	Domain     string    `yaml:"domain"`
-	Owner      string    `yaml:"owner"`
-	Services   []Service `yaml:"services"`
-	OnDelete   string    `yaml:"onDelete"` // evict (default) or ttl
+	// The version of the manifest's form.
+	APIVersion string `yaml:"apiVersion" example:"secret-broadcaster/v1"`
+	// The environment of the secrets: /bank/{env}/….
+	Env string `yaml:"env" example:"prod"`
+	// The domain of the secrets: /bank/{env}/{domain}/….
+	Domain string `yaml:"domain" example:"payments"`
+	// Whom to ask about these subscriptions: an e-mail address, a channel, a team.
+	Owner string `yaml:"owner" example:"payments-oncall@bank.example"`
+	// The subscribed services. A service whose client reads the change log needs no entry; an entry adds the push and its proof.
+	Services []Service `yaml:"services" example:"[]"`
+	// What a deleted secret does. evict: caches drop it. ttl: it is served until its TTL ends, and its deletion is not announced.
+	OnDelete string `yaml:"onDelete,omitempty" example:"evict"`
 }
 
 // Service is one subscribed service.
 type Service struct {
-	Name     string   `yaml:"name"`
-	Function string   `yaml:"function"` // name, name:alias or ARN; default: the service's name
-	Secrets  []string `yaml:"secrets"`  // relative to /bank/{env}/{domain}/; * within one segment, ** across
-	Deliver  string   `yaml:"deliver"`  // push (default) or pull
+	// The name that the service reports: its POWERTOOLS_SERVICE_NAME.
+	Name string `yaml:"name" example:"payments-api"`
+	// The function to push to: a name, name:alias or ARN. Without it, the functions that report the service's name.
+	Function string `yaml:"function,omitempty" example:"payments-api:live"`
+	// Patterns of secrets, relative to /bank/{env}/{domain}/. * stands for anything within a segment, ** for one or more segments.
+	Secrets []string `yaml:"secrets" example:"[\"neon/*\"]"`
+	// push: the function is invoked at once, where that is safe. pull: it finds out from the change log only.
+	Deliver string `yaml:"deliver,omitempty" example:"push"`
 }
 
 // Subscription is one service's wish to know of some secrets.
 type Subscription struct {
 	Service  string
-	Function string
+	Function string // as the manifest has it; the service's name if it has none
+	ByReport bool   // the manifest names no function: those that report the service's name are meant
 	Push     bool
-	patterns []string // full, below /bank/{env}/{domain}/
+	// Pattern is the first one by which a match was found, as the manifest has it; empty if none was asked for.
+	Pattern string
 }
 
-// Subscriptions are those of one domain. The zero value has none.
+// Subscriptions are those of one domain. The zero value has none. They may be used concurrently.
 type Subscriptions struct {
-	all []Subscription
+	all      []Subscription
+	root     string // /bank/{env}/{domain}/
+	named    []string
+	patterns node
+	texts    [][]string // of the patterns, by subscription
 	// IgnoreDeletions: the domain prefers that a deleted secret is served until its TTL ends.
 	IgnoreDeletions bool
 }
 
-// Load reads a domain's manifest. An empty file name gives no subscriptions: clients that read the log need none.
+// Load reads the manifest of the given env and domain. An empty file name gives no subscriptions: clients that read the
+// log need none. Its error joins all problems of the file in their order, each with file:line:column, and quotes no value.
 func Load(fsys fs.FS, file, env, domain string) (*Subscriptions, error) {
 	if file == "" {
 		return &Subscriptions{}, nil
 	}
-	text, err := fs.ReadFile(fsys, file)
+	m, d, err := read(fsys, file)
 	if err != nil {
 		return nil, fmt.Errorf("reading subscriptions: %w", err)
 	}
-	var m Manifest
-	if err := yaml.UnmarshalWithOptions(text, &m, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("reading subscriptions %s: %w", file, err)
+	m.check(env, domain, d.tell)
+	if err := d.err(file); err != nil {
+		return nil, err
 	}
-	s, err := New(m, env, domain)
-	if err != nil {
-		return nil, fmt.Errorf("reading subscriptions %s: %w", file, err)
-	}
-	return s, nil
+	return compile(m), nil
 }
 
-// New checks a manifest, which must be of the given env and domain, and returns its subscriptions or all its problems.
+// New checks a manifest that was made in code, which must be of the given env and domain, and returns its subscriptions or
+// all its problems. Such a manifest needs no owner.
 func New(m Manifest, env, domain string) (*Subscriptions, error) {
 	var problems []error
-	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if m.APIVersion != APIVersion {
-		problem("apiVersion must be %s, not %q", APIVersion, m.APIVersion)
+	m.check(env, domain, func(field, text string) { problems = append(problems, fmt.Errorf("%s: %s", field, text)) })
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
 	}
-	if m.Env != env || m.Domain != domain {
-		problem("the manifest is of %s/%s, this broadcaster serves %s/%s", m.Env, m.Domain, env, domain)
+	return compile(m), nil
+}
+
+// Domains are the subscriptions of several domains. What one has costs nothing when another is asked for.
+type Domains map[Domain]*Subscriptions
+
+// Domain names a domain's secrets in one environment: /bank/{Env}/{Name}/.
+type Domain struct{ Env, Name string }
+
+// LoadDir reads all manifests (*.yaml, *.yml) of a directory, each of the env and domain that it names. Its error joins the
+// problems of all files, as Load's; two files of one env and domain are a problem.
+func LoadDir(fsys fs.FS, dir string) (Domains, error) {
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading subscriptions: %w", err)
 	}
-	if m.OnDelete != "" && m.OnDelete != "evict" && m.OnDelete != "ttl" {
-		problem("onDelete must be evict or ttl, not %q", m.OnDelete)
+	var (
+		all      = Domains{}
+		files    = map[Domain]string{}
+		problems []error
+	)
+	for _, entry := range entries {
+		if extension := path.Ext(entry.Name()); extension != ".yaml" && extension != ".yml" {
+			continue
+		}
+		file := path.Join(dir, entry.Name())
+		m, d, err := read(fsys, file)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("reading subscriptions: %w", err))
+			continue
+		}
+		m.check(m.Env, m.Domain, d.tell)
+		of := Domain{m.Env, m.Domain}
+		if first := files[of]; first != "" {
+			d.tell("domain", "stands with this env in "+first+" too: put both manifests into one")
+		} else if m.Env != "" && m.Domain != "" {
+			files[of] = file
+		}
+		if err := d.err(file); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		all[of] = compile(m)
 	}
-	s := &Subscriptions{IgnoreDeletions: m.OnDelete == "ttl"}
-	seen := map[string]bool{}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// read returns what could be read of a file. Its error is the file system's.
+func read(fsys fs.FS, file string) (Manifest, *document, error) {
+	f, err := fsys.Open(file)
+	if err != nil {
+		return Manifest{}, nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return Manifest{}, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	m, d := decode(text)
+	return m, d, nil
+}
+
+// compile expects a manifest without problems.
+func compile(m Manifest) *Subscriptions {
+	s := &Subscriptions{root: "/bank/" + m.Env + "/" + m.Domain + "/", IgnoreDeletions: m.OnDelete == "ttl"}
 	for i, service := range m.Services {
-		at := fmt.Sprintf("services[%d]", i)
-		if service.Name == "" || seen[service.Name] {
-			problem("%s.name must be set and stand once", at)
-		}
-		seen[service.Name] = true
-		if service.Deliver != "" && service.Deliver != "push" && service.Deliver != "pull" {
-			problem("%s.deliver must be push or pull, not %q", at, service.Deliver)
-		}
-		sub := Subscription{Service: service.Name, Function: service.Function, Push: service.Deliver != "pull"}
-		if sub.Function == "" {
+		sub := Subscription{Service: service.Name, Function: service.Function, ByReport: service.Function == "", Push: service.Deliver != "pull"}
+		if sub.ByReport {
 			sub.Function = service.Name
 		}
-		for j, pattern := range service.Secrets {
-			if err := checkPattern(pattern); err != nil {
-				problem("%s.secrets[%d]: %w", at, j, err)
-				continue
+		s.all, s.texts = append(s.all, sub), append(s.texts, service.Secrets)
+		for n, pattern := range service.Secrets {
+			s.patterns.add(pattern, end{i, n})
+			if !strings.Contains(pattern, "*") {
+				s.named = append(s.named, s.root+pattern)
 			}
-			sub.patterns = append(sub.patterns, "/bank/"+env+"/"+domain+"/"+pattern)
 		}
-		if len(service.Secrets) == 0 {
-			problem("%s.secrets must name at least one secret", at)
-		}
-		s.all = append(s.all, sub)
 	}
-	return s, errors.Join(problems...)
+	return s
 }
 
-func checkPattern(pattern string) error {
-	switch {
-	case pattern == "", strings.HasPrefix(pattern, "/"), strings.Contains(pattern, "//"):
-		return fmt.Errorf("%q must be relative to the domain, without empty segments", pattern)
-	case strings.ContainsAny(pattern, "[]?\\"):
-		return fmt.Errorf("%q: the wildcards are * within a segment and ** across", pattern)
+// Named returns the names of the secrets that patterns without wildcards stand for. Nil names none.
+func (s *Subscriptions) Named() []string {
+	if s == nil {
+		return nil
 	}
-	for _, segment := range strings.Split(pattern, "/") {
-		if segment == "." || segment == ".." {
-			return fmt.Errorf("%q leaves its domain", pattern)
-		}
-	}
-	return nil
+	return s.named
 }
 
-// Match returns the subscriptions that want to know of any of the named secrets.
+// Match returns the subscriptions that want to know of any of the named secrets, each once, in the manifest's order. A name
+// outside of the domain matches none, and neither does one that has an empty, . or .. segment. Nil matches nothing.
 func (s *Subscriptions) Match(names []string) []Subscription {
-	var matched []Subscription
-	for _, sub := range s.all {
-		if sub.wantsAny(names) {
-			matched = append(matched, sub)
+	if s == nil {
+		return nil
+	}
+	var found []end
+	for _, name := range names {
+		if path, ok := s.own(name); ok {
+			found = s.patterns.match(path, found)
 		}
+	}
+	slices.SortFunc(found, func(a, b end) int { return cmp.Or(a.subscription-b.subscription, a.pattern-b.pattern) })
+	var matched []Subscription
+	for _, e := range slices.CompactFunc(found, func(a, b end) bool { return a.subscription == b.subscription }) {
+		sub := s.all[e.subscription]
+		sub.Pattern = s.texts[e.subscription][e.pattern]
+		matched = append(matched, sub)
 	}
 	return matched
-}
-
-func (s Subscription) wantsAny(names []string) bool {
-	for _, name := range names {
-		for _, pattern := range s.patterns {
-			if matches(strings.Split(pattern, "/"), strings.Split(name, "/")) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// matches compares segment by segment; ** stands for one or more segments.
-func matches(pattern, name []string) bool {
-	switch {
-	case len(pattern) == 0:
-		return len(name) == 0
-	case len(name) == 0:
-		return false
-	case pattern[0] == "**":
-		return matches(pattern[1:], name[1:]) || matches(pattern, name[1:])
-	}
-	ok, err := path.Match(pattern[0], name[0])
-	return err == nil && ok && matches(pattern[1:], name[1:])
 }

@@ -54,15 +54,11 @@ services:
 	if !s.IgnoreDeletions {
 		t.Error("onDelete: ttl must ignore deletions")
 	}
-	type subscription struct {
-		Service, Function string
-		Push              bool
+	got := s.Match([]string{"/bank/prod/payments/stripe/api-key"})
+	want := []subscribers.Subscription{
+		{Service: "payments-api", Function: "payments-api:live", Push: true, Pattern: "stripe/*"},
+		{Service: "payments-batch", Function: "payments-batch", ByReport: true, Pattern: "**"},
 	}
-	var got []subscription
-	for _, m := range s.Match([]string{"/bank/prod/payments/stripe/api-key"}) {
-		got = append(got, subscription{m.Service, m.Function, m.Push})
-	}
-	want := []subscription{{"payments-api", "payments-api:live", true}, {"payments-batch", "payments-batch", false}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -73,60 +69,51 @@ func TestWithoutAManifestNobodySubscribes(t *testing.T) {
 	if err != nil || s.IgnoreDeletions || len(s.Match([]string{"/bank/prod/payments/neon/connection-string"})) > 0 {
 		t.Errorf("got %+v, %v", s, err)
 	}
-	if zero := new(subscribers.Subscriptions); len(zero.Match([]string{"/bank/prod/payments/neon/connection-string"})) > 0 {
-		t.Error("the zero value has subscriptions")
-	}
-}
-
-func TestLoadRefuses(t *testing.T) {
-	const head = "apiVersion: secret-broadcaster/v1\nenv: prod\ndomain: payments\n"
-	for name, c := range map[string]struct{ text, want string }{
-		"an unknown field":          {head + "onDeletion: ttl\n", "onDeletion"},
-		"an unknown service field":  {head + "services: [{name: a, secret: [b/c]}]\n", "secret"},
-		"a field of the wrong type": {head + "services: payments-api\n", "services"},
-		"what is no YAML":           {head + "services: [", "payments.yaml"},
-		"an empty file":             {"", "apiVersion must be secret-broadcaster/v1"},
-	} {
-		_, err := subscribers.Load(fstest.MapFS{"payments.yaml": {Data: []byte(c.text)}}, "payments.yaml", "prod", "payments")
-		if err == nil || !strings.HasPrefix(err.Error(), "reading subscriptions payments.yaml: ") || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: got %v, want %q in it", name, err, c.want)
+	for name, s := range map[string]*subscribers.Subscriptions{"the zero value": {}, "nil": nil} {
+		if got := s.Match([]string{"/bank/prod/payments/neon/connection-string", "neon/connection-string", ""}); len(got) > 0 {
+			t.Errorf("%s has subscriptions: %v", name, got)
 		}
-	}
-	if _, err := subscribers.Load(fstest.MapFS{}, "payments.yaml", "prod", "payments"); err == nil || !strings.HasPrefix(err.Error(), "reading subscriptions: ") {
-		t.Errorf("a missing file: got %v", err)
 	}
 }
 
 func TestNewTellsAllProblems(t *testing.T) {
-	m := subscribers.Manifest{APIVersion: "v2", Env: "prod", Domain: "payments-archive", OnDelete: "keep", Services: []subscribers.Service{
+	m := subscribers.Manifest{APIVersion: "v2", Env: "prod", Domain: "payments-archive", Owner: "a\nb", OnDelete: "keep"}
+	m.Services = []subscribers.Service{
 		{Name: "payments-api", Secrets: []string{"neon/*"}},
-		{Name: "payments-api", Secrets: []string{"neon/*"}, Deliver: "poll"},
+		{Name: "payments-api", Secrets: []string{"neon/*"}, Deliver: "poll", Function: "a b"},
 		{Secrets: nil},
-		{Name: "payments-batch", Secrets: []string{"", "/bank/prod/core/neon/x", "neon//x", "../core/neon", "neon/./x", "neon/[ab]", "neon/?", `neon\x`}},
-	}}
-	_, err := subscribers.New(m, "prod", "payments")
-	if err == nil {
-		t.Fatal("no problem at all")
+		{Name: "payments-batch", Secrets: []string{"", "/bank/prod/core/neon/x", "neon//x", "../core/neon", "neon/[ab]"}},
+	}
+	s, err := subscribers.New(m, "prod", "payments")
+	if err == nil || s != nil {
+		t.Fatalf("got %v, %v", s, err)
 	}
 	want := []string{
-		`apiVersion must be secret-broadcaster/v1, not "v2"`,
-		`the manifest is of prod/payments-archive, this broadcaster serves prod/payments`,
-		`onDelete must be evict or ttl, not "keep"`,
-		`services[1].name must be set and stand once`,
-		`services[1].deliver must be push or pull, not "poll"`,
-		`services[2].name must be set and stand once`,
-		`services[2].secrets must name at least one secret`,
-		`services[3].secrets[0]: "" must be relative to the domain, without empty segments`,
-		`services[3].secrets[1]: "/bank/prod/core/neon/x" must be relative to the domain, without empty segments`,
-		`services[3].secrets[2]: "neon//x" must be relative to the domain, without empty segments`,
-		`services[3].secrets[3]: "../core/neon" leaves its domain`,
-		`services[3].secrets[4]: "neon/./x" leaves its domain`,
-		`services[3].secrets[5]: "neon/[ab]": the wildcards are * within a segment and ** across`,
-		`services[3].secrets[6]: "neon/?": the wildcards are * within a segment and ** across`,
-		`services[3].secrets[7]: "neon\\x": the wildcards are * within a segment and ** across`,
+		`apiVersion: must be secret-broadcaster/v1`,
+		`domain: must be payments: this broadcaster serves no other`,
+		`owner: must be one line of at most 256 bytes that says whom to ask, as payments-oncall@bank.example`,
+		`onDelete: must be evict or ttl`,
+		`services[1].name: is services[0]'s name too: put both entries' secrets into one`,
+		`services[1].function: must be a function's name, name:alias or ARN`,
+		`services[1].deliver: must be push or pull`,
+		`services[2].name: must be the service's name as it reports it: letters, digits, . _ and -, at most 128`,
+		`services[2].secrets: must name at least one secret, as ["neon/*"]`,
+		`services[3].secrets[0]: is empty: write a pattern of secrets below /bank/prod/payments/, as neon/*`,
+		`services[3].secrets[1]: begins with /: it is relative to /bank/prod/payments/, and no other secrets can be subscribed to`,
+		`services[3].secrets[2]: has an empty segment: write single slashes, and none at the end`,
+		`services[3].secrets[3]: has a segment . or ..: a pattern cannot leave its domain`,
+		`services[3].secrets[4]: has a wildcard that there is not: * stands for anything within a segment, ** for one or more segments`,
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestNewNeedsNoOwner(t *testing.T) {
+	m := payments(subscribers.Service{Name: "payments-api", Secrets: []string{"neon/*"}})
+	m.Owner = ""
+	if _, err := subscribers.New(m, "prod", "payments"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -150,6 +137,16 @@ func TestPatterns(t *testing.T) {
 			"neon/db-*",
 			[]string{root + "neon/db-a1B2c3", root + "neon/db-"},
 			[]string{root + "neon/db", root + "neon/my-db-a"},
+		},
+		{
+			"neon/*-*-eu",
+			[]string{root + "neon/db-a-eu", root + "neon/--eu", root + "neon/a-b-c-eu"},
+			[]string{root + "neon/db-eu", root + "neon/-eu", root + "neon/db-a-eu-"},
+		},
+		{
+			"neon/*a*a*",
+			[]string{root + "neon/aa", root + "neon/banana"},
+			[]string{root + "neon/a", root + "neon/bab"},
 		},
 		{
 			"*/connection-string",

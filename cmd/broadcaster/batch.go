@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -78,7 +79,7 @@ func (i *item) unfinished() bool {
 func (t batch) tell(ctx context.Context, logger *slog.Logger, revisions map[string]int64) {
 	for _, i := range t {
 		level := slog.LevelInfo
-		if i.unfinished() {
+		if i.unfinished() || i.Warning {
 			level = slog.LevelWarn
 		}
 		line := []slog.Attr{
@@ -86,6 +87,12 @@ func (t batch) tell(ctx context.Context, logger *slog.Logger, revisions map[stri
 		}
 		if i.MessageID != "" {
 			line = append(line, slog.String("message", i.MessageID))
+		}
+		if i.EventName != "" {
+			line = append(line, slog.String("eventName", i.EventName))
+		}
+		if i.Warning {
+			line = append(line, slog.String("secret", i.About))
 		}
 		if revision := revisions[i.Signal.Name]; revision > 0 {
 			line = append(line, slog.Int64("revision", revision))
@@ -117,7 +124,8 @@ func (t batch) answer() (answer, error) {
 		case !i.unfinished():
 		case i.MessageID == "":
 			problems = append(problems, fmt.Errorf("event %q: %s: %s", i.EventID, i.outcome, i.reason))
-		default:
+		case len(a.Failures) > 0 && a.Failures[len(a.Failures)-1].MessageID == i.MessageID: // another event of that message
+		case !slices.Contains(a.Failures, failure{i.MessageID}): // a message may hold several events
 			a.Failures = append(a.Failures, failure{i.MessageID})
 		}
 	}

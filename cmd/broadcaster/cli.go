@@ -70,6 +70,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newDemo(),
+		newExplain(),
 		newVersion(),
 		newCompletion(),
 	}

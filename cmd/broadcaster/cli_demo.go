@@ -142,7 +142,7 @@ func printDemo(out io.Writer, report *demo.Report, asJSON bool) error {
 	}
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
-	return encoder.Encode(report)
+	return encoder.Encode(report) //nolint:gosec // a field "secret" holds a name
 }
 
 // isTerminal reports whether somebody watches.

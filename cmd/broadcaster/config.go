@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,6 +25,7 @@ const prefix = "BROADCASTER_"
 type config struct {
 	env, domain, region           string
 	changesTable, operationsTable string
+	reportsTable, queueURL        string
 	subscriptions                 *subscribers.Subscriptions
 	maxPushes                     int
 	pushTimeout                   time.Duration
@@ -46,10 +48,8 @@ var errForm = errors.New("not of the form")
 
 // variables are all there are. Those of the scheme come before the manifest, which is checked against them.
 func variables() []variable {
-	segment := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html
-	table := regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`)
-	region := regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+	segment := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`).MatchString
+	region := regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`).MatchString
 	return []variable{
 		{
 			name: "AWS_REGION", meaning: "The Region of the secrets, the tables and the subscribed functions. Lambda sets it.",
@@ -65,11 +65,20 @@ func variables() []variable {
 		},
 		{
 			name: prefix + "CHANGES_TABLE", meaning: "The DynamoDB table of the change log, which clients read.",
-			form: "a table's name", read: matching(table, func(c *config, v string) { c.changesTable = v }),
+			form: "a table's name", read: matching(isTable, func(c *config, v string) { c.changesTable = v }),
 		},
 		{
 			name: prefix + "OPERATIONS_TABLE", meaning: "The DynamoDB table of what only the broadcaster and people on call need.",
-			form: "the name of another table than the change log's", read: readOperationsTable(table),
+			form: "the name of another table than the change log's", read: readOperationsTable,
+		},
+		{
+			name: prefix + "REPORTS_TABLE", meaning: "The DynamoDB table in which environments report: only who has reported a client is pushed to.",
+			form: "a table's name", read: matching(isTable, func(c *config, v string) { c.reportsTable = v }),
+		},
+		{
+			name: prefix + "QUEUE_URL", optional: true,
+			meaning: "The URL of the function's own queue. Without it, deliveries left pending wait for the next event or the schedule.",
+			form:    "the URL of an SQS queue", read: matching(isQueueURL, func(c *config, v string) { c.queueURL = v }),
 		},
 		{
 			name: prefix + "SUBSCRIPTIONS", optional: true, meaning: "The path of the domain's manifest. Without it nothing is pushed: clients read the log.",
@@ -141,9 +150,9 @@ func (v variable) take(c *config, value string) error {
 	return nil
 }
 
-func matching(form *regexp.Regexp, take func(*config, string)) func(*config, string) error {
+func matching(form func(string) bool, take func(*config, string)) func(*config, string) error {
 	return func(c *config, value string) error {
-		if !form.MatchString(value) {
+		if !form(value) {
 			return errForm
 		}
 		take(c, value)
@@ -151,16 +160,22 @@ func matching(form *regexp.Regexp, take func(*config, string)) func(*config, str
 	}
 }
 
+// isTable reports whether a table may have this name
+// (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html). It is no regular
+// expression: compiling one that counts to 255 would take a tenth of the whole start.
+func isTable(name string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+	return len(name) >= 3 && len(name) <= 255 && strings.Trim(name, allowed) == ""
+}
+
 // readOperationsTable refuses the change log's table: who may read one of them may be told from who may read the other only if
 // they are two.
-func readOperationsTable(form *regexp.Regexp) func(*config, string) error {
-	return func(c *config, value string) error {
-		if !form.MatchString(value) || value == c.changesTable {
-			return errForm
-		}
-		c.operationsTable = value
-		return nil
+func readOperationsTable(c *config, value string) error {
+	if !isTable(value) || value == c.changesTable {
+		return errForm
 	}
+	c.operationsTable = value
+	return nil
 }
 
 func readManifest(c *config, value string) error {
@@ -220,4 +235,10 @@ func edits(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// isQueueURL reports whether a text has the form of a queue's URL: https://host/account/name, or http on this machine.
+func isQueueURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && strings.Count(u.Path, "/") == 2 && u.User == nil
 }

@@ -32,6 +32,8 @@ func settings(t *testing.T) map[string]string {
 		"BROADCASTER_DOMAIN":           "payments",
 		"BROADCASTER_CHANGES_TABLE":    "payments-changes",
 		"BROADCASTER_OPERATIONS_TABLE": "payments-operations",
+		"BROADCASTER_REPORTS_TABLE":    "payments-reports",
+		"BROADCASTER_QUEUE_URL":        "https://sqs.eu-west-2.amazonaws.com/111122223333/payments",
 		"BROADCASTER_SUBSCRIPTIONS":    manifest,
 		"BROADCASTER_MAX_PUSHES":       "7",
 		"BROADCASTER_PUSH_TIMEOUT":     "3s",
@@ -49,7 +51,7 @@ func environ(set map[string]string) []string {
 
 // shown is what a configuration comes to.
 func shown(c config) string {
-	return fmt.Sprint(c.region, c.env, c.domain, c.changesTable, c.operationsTable,
+	return fmt.Sprint(c.region, c.env, c.domain, c.changesTable, c.operationsTable, c.reportsTable, c.queueURL,
 		len(c.subscriptions.Match([]string{"/bank/prod/payments/neon/connection-string"})), c.maxPushes, c.pushTimeout, c.logLevel)
 }
 
@@ -87,7 +89,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "eu-west-2 prod payments payments-changes payments-operations 0 50 10s INFO"
+	const want = "eu-west-2 prod payments payments-changes payments-operations payments-reports  0 50 10s INFO"
 	if diff := cmp.Diff(strings.ReplaceAll(want, " ", ""), strings.ReplaceAll(shown(c), " ", "")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -100,6 +102,8 @@ func TestValuesNotOfTheirForm(t *testing.T) {
 		"BROADCASTER_DOMAIN":           {"payments/", "pay*", "..", "payments "},
 		"BROADCASTER_CHANGES_TABLE":    {"ab", "payments/changes", strings.Repeat("a", 256)},
 		"BROADCASTER_OPERATIONS_TABLE": {"payments-changes", "a b c"},
+		"BROADCASTER_REPORTS_TABLE":    {"ab", "payments/reports"},
+		"BROADCASTER_QUEUE_URL":        {"payments", "ftp://sqs.example/1/q", "https://sqs.example/q", "https://me@sqs.example/1/q", "https:///1/q", ":"},
 		"BROADCASTER_SUBSCRIPTIONS":    {"/nowhere/subscriptions.yaml", os.DevNull},
 		"BROADCASTER_MAX_PUSHES":       {"0", "1001", "many", "5.0"},
 		"BROADCASTER_PUSH_TIMEOUT":     {"10", "99ms", "6m", "-1s"},
@@ -129,6 +133,7 @@ func TestAllProblemsAreToldAtOnce(t *testing.T) {
 	want := []string{
 		"BROADCASTER_DOMAIN is missing: set it to lower case letters, digits and single hyphens, as payments",
 		"BROADCASTER_OPERATIONS_TABLE is missing: set it to the name of another table than the change log's",
+		"BROADCASTER_REPORTS_TABLE is missing: set it to a table's name",
 		"BROADCASTER_PUSH_TIMEOUT is not a duration from 100ms to 5m, as 10s: correct it, or leave it out for 10s",
 		"BROADCASTER_DOMAINS is not known: did you mean BROADCASTER_DOMAIN? If not, remove it",
 		"BROADCASTER_MAX_PUSH is not known: did you mean BROADCASTER_MAX_PUSHES? If not, remove it",
@@ -142,7 +147,7 @@ func TestAManifestOfAnotherDomainIsAProblem(t *testing.T) {
 	set := settings(t)
 	set["BROADCASTER_DOMAIN"] = "payments-archive"
 	_, err := readConfig(environ(set))
-	const want = "the manifest is of prod/payments, this broadcaster serves prod/payments-archive"
+	const want = "subscriptions.yaml:3:9: domain: must be payments-archive: this broadcaster serves no other"
 	if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v, want one problem with %q", err, want)
 	}

@@ -96,7 +96,8 @@ func TestTheDemoShowsThatEveryGuaranteeHolds(t *testing.T) {
 			}
 		}},
 		{
-			"of another size", []string{"--functions", "2", "--environments", "3", "--check-every", "1s"},
+			"of another size",
+			[]string{"--functions", "2", "--environments", "3", "--check-every", "1s"},
 			func(t *testing.T, r demo.Report) {
 				wantCount(t, "environments that had the old version", r.Worlds[0].Held, 3)
 				if r.CheckEverySeconds != 1 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
@@ -53,6 +54,7 @@ func (l *lab) restart() {
 	}
 	cfg := config{
 		env: "prod", domain: "payments", region: "eu-west-2", changesTable: changesTable, operationsTable: operationsTable,
+		reportsTable: reportsTable, queueURL: "https://sqs.eu-west-2.amazonaws.com/" + account + "/prod-payments-broadcaster",
 		subscriptions: s, maxPushes: 5, pushTimeout: 10 * time.Second,
 	}
 	l.logs = new(bytes.Buffer)
@@ -324,7 +326,7 @@ func TestADeletionIsAppended(t *testing.T) {
 }
 
 func TestTheFirstInvocationOfAnyKindBeginsTheLogOnce(t *testing.T) {
-	for name, payload := range map[string]string{"tick": tick, "no event": messages(), "unknown": messages("{}"), "ignored": messages(moved("mySecret", "v1"))} {
+	for name, payload := range map[string]string{"tick": tick, "no event": messages("{}"), "unknown": messages(`{"source":"aws.kms","detail-type":"KMS Key Deleted"}`), "ignored": messages(moved("mySecret", "v1"))} {
 		t.Run(name, func(t *testing.T) {
 			inLab(t, func(t *testing.T, l *lab) {
 				for range 3 {
@@ -343,7 +345,7 @@ func TestATickBeginsALogThatWasEmptiedMeanwhile(t *testing.T) {
 		l.receive(messages(tick))
 		fresh := newWorld(t)
 		l.tables = fresh.tables
-		l.receive(messages())
+		l.receive(messages(hint("mySecret")))
 		l.wantHead(0)
 		l.receive(messages(tick))
 		l.wantHead(1)
@@ -361,6 +363,13 @@ func TestATickThatCannotBeginTheLogFails(t *testing.T) {
 		if _, err := l.invoke(tick); err == nil || !strings.HasPrefix(err.Error(), `event "tick-1": failed: loading the head: `) {
 			t.Errorf("directly invoked: got %v", err)
 		}
+	})
+}
+
+func TestAMessageOfSeveralEventsComesBackOnce(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.receive(messages(tick, "["+hint("mySecret")+",{},"+hint("mySecret")+",{}]", "[{}]"), "m2", "m3")
+		l.wantOutcomes("schedule", "ignored", "malformed", "ignored", "malformed", "malformed")
 	})
 }
 
@@ -384,8 +393,8 @@ func TestDirectInvocations(t *testing.T) {
 			moved(neon, l.put(t, neon, "one")): "",
 			hint("mySecret"):                   "",
 			tick:                               "",
-			`{"id":"e1"}`:                      `event "e1": unknown: no shape with this source and detail-type is known`,
-			`{"id":"e2","source":"secret-broadcaster","detail-type":"Secret Change Hint","detail":{}}`: `event "e2": malformed: $.detail.name must be the secret's name`,
+			`{"id":"e1"}`:                      `event "e1": malformed: $ must be an event, with source and detail-type`,
+			`{"id":"e2","source":"secret-broadcaster","detail-type":"Secret Change Hint","detail":{}}`: `event "e2": malformed: $.detail.name must identify the secret`,
 			hint("/bank/prod/payments/neon/never-made"):                                                "",
 		} {
 			got, err := l.invoke(payload)
@@ -444,7 +453,7 @@ func TestDeliveringEndsBeforeTheInvocationAndIsResumed(t *testing.T) {
 		}
 		l.on(func(w *world) { w.onPush = nil })
 		l.restart()
-		l.receive(messages()) // of whatever kind
+		l.receive(messages(hint("mySecret"))) // of whatever kind
 		if deliveries, open := l.deliveries(t, 2); open || len(deliveries) != 2 || deliveries[0].Outcome != invalidation.Acknowledged {
 			t.Errorf("deliveries %+v, open %t", deliveries, open)
 		}
@@ -454,8 +463,8 @@ func TestDeliveringEndsBeforeTheInvocationAndIsResumed(t *testing.T) {
 func TestAFunctionThatCannotBeInvokedBringsNoMessageBack(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.on(func(w *world) {
-			w.onCall = func(_ *http.Request, operation, _ string) *refusal {
-				if operation == "" { // Invoke has no target
+			w.onCall = func(r *http.Request, _, _ string) *refusal {
+				if strings.HasSuffix(r.URL.Path, "/invocations") {
 					return &refusal{http.StatusForbidden, "AccessDeniedException"}
 				}
 				return nil
@@ -480,4 +489,84 @@ func TestUnfinishedOutcomes(t *testing.T) {
 			t.Errorf("%s: got %t", outcome, got)
 		}
 	}
+}
+
+// TestATickFindsAChangeWhoseEventNeverCame, and delivers it.
+func TestATickFindsAChangeWhoseEventNeverCame(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.put(t, neon, "one")
+		l.receive(messages(tick)) // it was there before anybody looked
+		l.wantHead(1)
+		time.Sleep(5 * time.Minute)
+		versionID := l.put(t, neon, "two")
+		l.receive(messages(tick))
+		l.wantHead(2)
+		if row := l.head(t); len(row.Changes) != 1 || row.Changes[0].VersionID != versionID {
+			t.Errorf("the log says %+v", row.Changes)
+		}
+		if deliveries, open := l.deliveries(t, 2); open || len(deliveries) != 2 || deliveries[0].Outcome != invalidation.Acknowledged {
+			t.Errorf("deliveries %+v, open %t", deliveries, open)
+		}
+		for _, want := range []string{
+			`"msg":"a change whose event never came"`,
+			`"msg":"reconciled","requestId":"request-1","listed":1,"described":1,"found":1,"full":false,"completed":true`,
+		} {
+			if !strings.Contains(l.logs.String(), want) {
+				t.Errorf("no log line has %s in\n%s", want, l.logs)
+			}
+		}
+	})
+}
+
+// TestReconcilingLeavesTimeToDeliver: and says what it could not do.
+func TestReconcilingLeavesTimeToDeliver(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.receive(messages(tick))
+		l.on(func(w *world) {
+			w.onCall = func(r *http.Request, operation, _ string) *refusal {
+				if operation == "ListSecrets" {
+					<-r.Context().Done()
+				}
+				return nil
+			}
+		})
+		began := time.Now()
+		l.receive(messages(tick))
+		if took, want := time.Since(began), time.Second+time.Minute-deliverReserve; took != want {
+			t.Errorf("it took %v, want %v", took, want)
+		}
+		if !strings.Contains(l.logs.String(), `"msg":"reconciling: the next tick begins again"`) {
+			t.Errorf("no error is logged in\n%s", l.logs)
+		}
+	})
+}
+
+// TestWhatIsLeftPendingIsResumedByAMessageToOurselves.
+func TestWhatIsLeftPendingIsResumedByAMessageToOurselves(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.on(func(w *world) {
+			w.answer = func(out http.ResponseWriter, _ wire.Invalidation) bool {
+				out.Header().Set("X-Amzn-Errortype", "TooManyRequestsException")
+				out.WriteHeader(http.StatusTooManyRequests)
+				return true
+			}
+		})
+		l.receive(messages(moved(neon, l.put(t, neon, "one"))))
+		deliveries, open := l.deliveries(t, 2)
+		if !open || deliveries[0].Outcome != invalidation.Pending || deliveries[0].Reason != invalidation.Throttled {
+			t.Fatalf("deliveries %+v, open %t", deliveries, open)
+		}
+		if len(l.resumes) != 1 || l.resumes[0].after != 5*time.Second {
+			t.Fatalf("messages to ourselves: %+v", l.resumes)
+		}
+		l.on(func(w *world) { w.answer = nil })
+		l.receive(messages(l.resumes[0].body))
+		if deliveries, open := l.deliveries(t, 2); open || deliveries[0].Outcome != invalidation.Acknowledged {
+			t.Errorf("deliveries %+v, open %t", deliveries, open)
+		}
+		l.wantOutcomes("appended", "resume")
+		if len(l.resumes) != 1 {
+			t.Errorf("messages to ourselves: %+v", l.resumes)
+		}
+	})
 }

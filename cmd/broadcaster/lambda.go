@@ -24,6 +24,8 @@ const (
 	beginWithin = 2 * time.Second
 	// reserve is what delivering leaves of an invocation's time: enough to answer.
 	reserve = 500 * time.Millisecond
+	// deliverReserve is what reconciling leaves: enough to deliver what it found.
+	deliverReserve = 5 * time.Second
 )
 
 // serve is the process of a Lambda function. It returns, with an exit code, only if it cannot start.
@@ -68,8 +70,9 @@ func (h *handler) handle(ctx context.Context, payload json.RawMessage) (answer, 
 		logger.ErrorContext(ctx, "confirming", "error", err)
 	}
 	batch.tell(ctx, logger, log.revisions)
-	if err := deliver(ctx, b); err != nil {
-		logger.ErrorContext(ctx, "delivering: the next invocation resumes it", "error", err)
+	deliver(ctx, b, logger)
+	if len(batch.of(events.Scheduled)) > 0 && reconcile(ctx, b, logger) > 0 {
+		deliver(ctx, b, logger)
 	}
 	return batch.answer()
 }
@@ -114,13 +117,33 @@ func (h *handler) begin(ctx context.Context, b *invalidation.Broadcaster, ticks 
 }
 
 // deliver stops early enough to answer before Lambda ends the invocation.
-func deliver(ctx context.Context, b *invalidation.Broadcaster) error {
-	if end, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, end.Add(-reserve))
-		defer cancel()
+func deliver(ctx context.Context, b *invalidation.Broadcaster, logger *slog.Logger) {
+	within, cancel := endingBefore(ctx, reserve)
+	defer cancel()
+	if err := b.Deliver(within); err != nil {
+		logger.ErrorContext(ctx, "delivering: the next invocation resumes it", "error", err)
 	}
-	return b.Deliver(ctx)
+}
+
+// reconcile looks for changes whose events never came, and returns how many it found. It stops early enough to deliver them.
+func reconcile(ctx context.Context, b *invalidation.Broadcaster, logger *slog.Logger) (found int) {
+	within, cancel := endingBefore(ctx, deliverReserve)
+	defer cancel()
+	r, err := b.Reconcile(within)
+	if err != nil {
+		logger.ErrorContext(ctx, "reconciling: the next tick begins again", "error", err)
+	}
+	logger.InfoContext(ctx, "reconciled", "listed", r.Listed, "described", r.Described, "found", r.Found, "full", r.Full, "completed", r.Completed)
+	return r.Found
+}
+
+// endingBefore returns a context that ends a while before the invocation does.
+func endingBefore(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, end.Add(-d))
 }
 
 // recorded is a Log that keeps which revision each secret got, for one invocation's log lines.

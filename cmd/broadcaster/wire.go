@@ -12,11 +12,13 @@ import (
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	awssecretsmanager "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/lambda"
 	"github.com/bank-platform/secret-broadcaster/invalidation/secretsmanager"
+	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 )
 
 // loadAWS reads what AWS's SDK takes from the environment: credentials, endpoints. Nothing else in this program does.
@@ -35,15 +37,23 @@ func loadAWS(ctx context.Context, cfg config) (aws.Config, error) {
 
 // newHandler puts the broadcaster's parts together.
 func newHandler(cfg config, on aws.Config, logger *slog.Logger) *handler {
-	store := dynamodb.New(awsdynamodb.NewFromConfig(on), cfg.changesTable, cfg.operationsTable)
+	tables := awsdynamodb.NewFromConfig(on)
+	store := dynamodb.New(tables, cfg.changesTable, cfg.operationsTable)
+	functions := awslambda.NewFromConfig(on)
 	// A push has the broadcaster's own retries, which know what an ack is.
 	invoker := awslambda.NewFromConfig(on, func(o *awslambda.Options) { o.Retryer = aws.NopRetryer{} })
-	return &handler{parts: invalidation.Config{
+	vault := awssecretsmanager.NewFromConfig(on)
+	parts := invalidation.Config{
 		Region: cfg.region, Env: cfg.env, Domain: cfg.domain,
-		Secrets: secretsmanager.New(awssecretsmanager.NewFromConfig(on)),
-		Log:     store, Fanouts: store, Pusher: lambda.New(invoker),
+		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(vault),
+		Log: store, Fanouts: store, Sweeps: store, Pusher: lambda.New(invoker),
 		Subscriptions: cfg.subscriptions,
+		Audience:      invalidation.NewAudience(cfg.env, cfg.domain, lambda.NewFunctions(functions), dynamodb.NewReports(tables, cfg.reportsTable), nil),
 		MaxPushes:     cfg.maxPushes, PushTimeout: cfg.pushTimeout,
 		Logger: logger,
-	}}
+	}
+	if cfg.queueURL != "" {
+		parts.Resumer = sqs.New(awssqs.NewFromConfig(on), cfg.queueURL)
+	}
+	return &handler{parts: parts}
 }

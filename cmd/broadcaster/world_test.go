@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -34,10 +37,17 @@ type world struct {
 	mu       sync.Mutex
 	sent     []string            // the bodies of all requests of the broadcaster
 	pushed   []wire.Invalidation // in the order of their arrival
+	resumes  []resume            // messages to the broadcaster's own queue
 	onCall   func(r *http.Request, operation, body string) *refusal
 	onAnswer func(operation, body string)
 	onPush   func(r *http.Request)
 	answer   func(out http.ResponseWriter, inv wire.Invalidation) bool // in the place of an ack, if it returns true
+}
+
+// A resume is a message that has the broadcaster invoked again.
+type resume struct {
+	body  string
+	after time.Duration
 }
 
 // A refusal is an error that AWS answers.
@@ -49,6 +59,8 @@ type refusal struct {
 const (
 	changesTable    = "prod-payments-changes"
 	operationsTable = "prod-payments-operations"
+	reportsTable    = "prod-payments-reports"
+	functionARN     = "arn:aws:lambda:eu-west-2:" + account + ":function:payments-api"
 	account         = "111122223333"
 )
 
@@ -62,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = w.tables.Close() })
 	w.secrets = secrets.New(secrets.Config{})
 	client := awsdynamodb.NewFromConfig(w.config(w.tables.RoundTripper()))
-	for _, table := range []string{changesTable, operationsTable} {
+	for _, table := range []string{changesTable, operationsTable, reportsTable} {
 		_, err := client.CreateTable(t.Context(), &awsdynamodb.CreateTableInput{
 			TableName: aws.String(table), BillingMode: types.BillingModePayPerRequest,
 			KeySchema: []types.KeySchemaElement{
@@ -76,7 +88,29 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
+	w.report(t, wire.Report{
+		Schema: wire.Schema, Service: "payments-api", Function: functionARN, Version: "7", Environment: "environment-1",
+		TakesInvalidations: true, Started: time.Now(),
+	})
 	return w
+}
+
+// report writes what an environment's client reports.
+func (w *world) report(t *testing.T, r wire.Report) {
+	t.Helper()
+	data, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := func(text string) types.AttributeValue { return &types.AttributeValueMemberS{Value: text} }
+	_, err = awsdynamodb.NewFromConfig(w.config(w.tables.RoundTripper())).PutItem(t.Context(), &awsdynamodb.PutItemInput{
+		TableName: aws.String(reportsTable), Item: map[string]types.AttributeValue{
+			"pk": s(wire.ReportPartition(r.Environment)), "sk": s(wire.ReportKey(r.Service, r.Environment)), "data": s(string(data)),
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // config is of a client that goes through the transport; the broadcaster's goes through the world itself.
@@ -123,12 +157,35 @@ func (w *world) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		w.tables.ServeHTTP(out, r)
 	case strings.HasPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager."):
 		w.secrets.ServeHTTP(out, r)
+	case r.Header.Get("X-Amz-Target") == "AmazonSQS.SendMessage":
+		w.resume(out, body)
+	case strings.HasSuffix(r.URL.Path, "/configuration"):
+		_, _ = io.WriteString(out, `{"FunctionArn":"`+functionARN+`:7","Version":"7","LastModified":"1999-12-31T00:00:00.000+0000"}`)
+	case strings.Contains(r.URL.Path, "/tags/"):
+		_, _ = io.WriteString(out, `{"Tags":{"secret-broadcaster:push":"true","secret-broadcaster:env":"prod","secret-broadcaster:domain":"payments"}}`)
 	default:
 		w.invoke(out, r, body)
 	}
 	if onAnswer != nil {
 		onAnswer(operation, string(body))
 	}
+}
+
+// resume takes a message to the broadcaster's own queue.
+func (w *world) resume(out http.ResponseWriter, body []byte) {
+	var message struct {
+		MessageBody  string
+		DelaySeconds int
+	}
+	if err := json.Unmarshal(body, &message); err != nil {
+		out.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	w.mu.Lock()
+	w.resumes = append(w.resumes, resume{message.MessageBody, time.Duration(message.DelaySeconds) * time.Second})
+	w.mu.Unlock()
+	sum := md5.Sum([]byte(message.MessageBody))
+	_, _ = io.WriteString(out, `{"MessageId":"r1","MD5OfMessageBody":"`+hex.EncodeToString(sum[:])+`"}`)
 }
 
 // invoke answers a push with the ack of an environment that has just read the log.

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
 // Open implements invalidation.Fanouts.
@@ -19,12 +20,23 @@ func (s *Store) Open(ctx context.Context) ([]invalidation.Fanout, error) {
 
 // Deliveries implements invalidation.Fanouts.
 func (s *Store) Deliveries(ctx context.Context, revision int64) ([]invalidation.Delivery, error) {
-	return query[invalidation.Delivery](ctx, s, deliveryPartition+RevisionKey(revision))
+	return query[invalidation.Delivery](ctx, s, deliveryPartition+wire.RevisionKey(revision))
 }
 
 // query returns the contents of a partition of the operations table in the order of the sort key.
 func query[T any](ctx context.Context, s *Store, partition string) ([]T, error) {
 	var all []T
+	err := s.each(ctx, partition, func(i item) error {
+		var content T
+		err := contentOf(i, &content)
+		all = append(all, content)
+		return err
+	})
+	return all, err
+}
+
+// each calls take with the items of a partition of the operations table in the order of the sort key.
+func (s *Store) each(ctx context.Context, partition string, take func(item) error) error {
 	pages := dynamodb.NewQueryPaginator(s.client, &dynamodb.QueryInput{
 		TableName: &s.operations, ConsistentRead: aws.Bool(true),
 		KeyConditionExpression: aws.String("pk = :pk"), ExpressionAttributeValues: item{":pk": text(partition)},
@@ -32,24 +44,22 @@ func query[T any](ctx context.Context, s *Store, partition string) ([]T, error) 
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", partition, err)
+			return fmt.Errorf("reading %s: %w", partition, err)
 		}
 		for _, i := range page.Items {
-			var content T
-			if err := contentOf(i, &content); err != nil {
-				return nil, err
+			if err := take(i); err != nil {
+				return err
 			}
-			all = append(all, content)
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // Record implements invalidation.Fanouts.
 func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) error {
 	puts := make([]types.WriteRequest, 0, len(deliveries))
 	for _, d := range deliveries {
-		i, err := dataItem(deliveryPartition+RevisionKey(d.Revision), d.Subscription, d)
+		i, err := dataItem(deliveryPartition+wire.RevisionKey(d.Revision), d.Subscription+"#"+d.Function, d)
 		if err != nil {
 			return err
 		}
@@ -71,7 +81,7 @@ func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) 
 // Close implements invalidation.Fanouts. A marker that is gone or has another hash is not this fan-out's.
 func (s *Store) Close(ctx context.Context, f invalidation.Fanout) error {
 	_, err := s.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
-		TableName: &s.operations, Key: key(openPartition, RevisionKey(f.Revision)),
+		TableName: &s.operations, Key: key(openPartition, wire.RevisionKey(f.Revision)),
 		ConditionExpression: aws.String("#hash = :hash"), ExpressionAttributeNames: map[string]string{"#hash": "hash"},
 		ExpressionAttributeValues: item{":hash": text(f.Hash)},
 	})

@@ -5,7 +5,8 @@
 //	operations  pk "secret"         sk name       how a secret stands: data, sequence
 //	            pk "audit"          sk revision   what caused it: data
 //	            pk "open"           sk revision   a fan-out under way: hash, data
-//	            pk "delivery#"+rev  sk service    what became of it: data
+//	            pk "control"        sk "reconcile": how far reconciling has come: data
+//	            pk "delivery#"+rev  sk service + "#" + function: what became of it: data
 package dynamodb
 
 import (
@@ -22,9 +23,6 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
-
-// LogPartition is the partition of the changes table that holds the log.
-const LogPartition = "log"
 
 // Partitions of the operations table.
 const (
@@ -74,9 +72,6 @@ func numberOf(i item, attribute string) int64 {
 	v, _ := strconv.ParseInt(n.Value, 10, 64) // what is no number was not written here
 	return v
 }
-
-// RevisionKey is a revision as a sort key: padded, so that DynamoDB's order of strings is the order of numbers.
-func RevisionKey(revision int64) string { return fmt.Sprintf("%019d", revision) }
 
 func key(partition, sort string) item { return item{"pk": text(partition), "sk": text(sort)} }
 
@@ -134,10 +129,10 @@ func (s *Store) Load(ctx context.Context, names []string) (invalidation.Snapshot
 
 // Row implements invalidation.Log.
 func (s *Store) Row(ctx context.Context, revision int64) (wire.Row, error) {
-	condition, values := "pk = :log", item{":log": text(LogPartition)}
+	condition, values := "pk = :log", item{":log": text(wire.LogPartition)}
 	if revision > 0 {
 		condition += " AND sk = :revision"
-		values[":revision"] = text(RevisionKey(revision))
+		values[":revision"] = text(wire.RevisionKey(revision))
 	}
 	out, err := s.client.Query(ctx, &dynamodb.QueryInput{
 		TableName: &s.changes, ConsistentRead: aws.Bool(true), ScanIndexForward: aws.Bool(false), Limit: aws.Int32(1),
@@ -149,7 +144,11 @@ func (s *Store) Row(ctx context.Context, revision int64) (wire.Row, error) {
 	if len(out.Items) == 0 {
 		return wire.Row{}, nil
 	}
-	return wire.OpenRow([]byte(textOf(out.Items[0], "detail")), textOf(out.Items[0], "hash"))
+	row, err := wire.OpenRow([]byte(textOf(out.Items[0], "detail")), textOf(out.Items[0], "hash"))
+	if err != nil {
+		return wire.Row{}, fmt.Errorf("reading revision %s of the change log: %w", textOf(out.Items[0], "sk"), err)
+	}
+	return row, nil
 }
 
 // Append implements invalidation.Log.
@@ -158,14 +157,14 @@ func (s *Store) Append(ctx context.Context, a invalidation.Append) (wire.Row, er
 	if err != nil {
 		return wire.Row{}, err
 	}
-	row := key(LogPartition, RevisionKey(a.Row.Revision))
+	row := key(wire.LogPartition, wire.RevisionKey(a.Row.Revision))
 	row["hash"], row["detail"] = text(a.Row.Hash), text(string(body))
 	writes := []types.TransactWriteItem{
 		{Put: &types.Put{TableName: &s.changes, Item: row, ConditionExpression: aws.String("attribute_not_exists(pk)")}},
 	}
 	if a.Head.Revision > 0 {
 		writes = append(writes, types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
-			TableName: &s.changes, Key: key(LogPartition, RevisionKey(a.Head.Revision)),
+			TableName: &s.changes, Key: key(wire.LogPartition, wire.RevisionKey(a.Head.Revision)),
 			ConditionExpression: aws.String("#hash = :hash"), ExpressionAttributeNames: map[string]string{"#hash": "hash"},
 			ExpressionAttributeValues: item{":hash": text(a.Head.Hash)},
 		}})
@@ -190,7 +189,7 @@ func (s *Store) Append(ctx context.Context, a invalidation.Append) (wire.Row, er
 
 // records are what an append writes besides the log and the secrets' rows.
 func (s *Store) records(a invalidation.Append) ([]types.TransactWriteItem, error) {
-	revision := RevisionKey(a.Row.Revision)
+	revision := wire.RevisionKey(a.Row.Revision)
 	audit, err := dataItem(auditPartition, revision, a.Causes)
 	if err != nil {
 		return nil, err

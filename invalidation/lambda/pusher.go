@@ -26,22 +26,32 @@ func New(client *lambda.Client) *Pusher { return &Pusher{client} }
 func (p *Pusher) Push(ctx context.Context, function string, payload []byte) ([]byte, error) {
 	out, err := p.client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, Payload: payload})
 	if err != nil {
-		return nil, permanentOr(err)
+		return nil, classed(err)
 	}
 	if out.FunctionError != nil {
 		// What the function says of its error may quote anything, so only its kind is kept.
-		return nil, fmt.Errorf("the function ended with an error (%s)", aws.ToString(out.FunctionError))
+		return nil, fmt.Errorf("%w (%s)", invalidation.ErrFunction, aws.ToString(out.FunctionError))
 	}
 	return out.Payload, nil
 }
 
-func permanentOr(err error) error {
+// classed says what an error of Lambda's API means
+// (https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors).
+func classed(err error) error {
 	var api smithy.APIError
-	if errors.As(err, &api) {
-		switch api.ErrorCode() {
-		case "ResourceNotFoundException", "AccessDeniedException", "InvalidParameterValueException", "InvalidRequestContentException":
-			return fmt.Errorf("%w: %w", invalidation.ErrPermanent, err)
-		}
+	if !errors.As(err, &api) {
+		return err
 	}
-	return err
+	switch api.ErrorCode() {
+	case "ResourceNotFoundException":
+		return fmt.Errorf("%w: %w: %w", invalidation.ErrPermanent, invalidation.ErrNoFunction, err)
+	case "AccessDeniedException":
+		return fmt.Errorf("%w: %w: %w", invalidation.ErrPermanent, invalidation.ErrNotPermitted, err)
+	case "InvalidParameterValueException", "InvalidRequestContentException", "ValidationException":
+		return fmt.Errorf("%w: %w", invalidation.ErrPermanent, err)
+	case "TooManyRequestsException":
+		return fmt.Errorf("%w: %w", invalidation.ErrThrottled, err)
+	default:
+		return err
+	}
 }

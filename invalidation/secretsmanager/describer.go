@@ -24,8 +24,8 @@ var _ invalidation.Describer = (*Describer)(nil)
 func New(client *secretsmanager.Client) *Describer { return &Describer{client} }
 
 // Describe implements invalidation.Describer.
-func (d *Describer) Describe(ctx context.Context, name string) (invalidation.Description, error) {
-	out, err := d.client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &name})
+func (d *Describer) Describe(ctx context.Context, id string) (invalidation.Description, error) {
+	out, err := d.client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &id})
 	if err != nil {
 		var missing *types.ResourceNotFoundException
 		if errors.As(err, &missing) {
@@ -34,7 +34,7 @@ func (d *Describer) Describe(ctx context.Context, name string) (invalidation.Des
 		return invalidation.Description{}, err
 	}
 	is := invalidation.Description{
-		ARN: aws.ToString(out.ARN), LastChanged: aws.ToTime(out.LastChangedDate), Deleted: out.DeletedDate != nil,
+		Name: aws.ToString(out.Name), ARN: aws.ToString(out.ARN), LastChanged: aws.ToTime(out.LastChangedDate), Deleted: out.DeletedDate != nil,
 	}
 	for version, labels := range out.VersionIdsToStages {
 		if slices.Contains(labels, "AWSCURRENT") {

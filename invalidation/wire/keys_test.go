@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -21,9 +22,24 @@ func TestRevisionKeysSortAsRevisions(t *testing.T) {
 	}
 }
 
-func TestReportPartitionIsAHash(t *testing.T) {
-	const want = "f9d9a5d2aa9e82d6321bce8c16fb855c36fb045f377c8c293df33a42254f2456"
-	if got := wire.ReportPartition("7f3c0000000000000000000000000001"); got != want {
+func TestReportsAreSpreadOverPartitions(t *testing.T) {
+	const environment = "7f3c0000000000000000000000000001"
+	if got, want := wire.ReportPartition(environment), "report#9"; got != want {
+		t.Errorf("got %s, want %s, as every client has it", got, want)
+	}
+	all, used := wire.AllReportPartitions(), map[string]int{}
+	for i := range 1000 {
+		used[wire.ReportPartition(fmt.Sprint(i))]++
+	}
+	for _, partition := range all {
+		if n := used[partition]; n < 20 {
+			t.Errorf("%s has %d of 1000 reports", partition, n)
+		}
+	}
+	if len(all) != wire.ReportPartitions || len(used) != len(all) {
+		t.Errorf("%d partitions of %d are used", len(used), len(all))
+	}
+	if got, want := wire.ReportKey("payments-api", environment), "payments-api#"+environment; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

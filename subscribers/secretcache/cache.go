@@ -104,7 +104,7 @@ func New(cfg Config) (*Cache, error) {
 		return nil, err
 	}
 	c := &Cache{cfg: cfg, base: time.Now(), entries: map[string]*entry{}, known: map[string]knownChange{}}
-	c.report.started = time.Now()
+	c.report.started, c.report.function = time.Now(), cfg.Function.ARN
 	if cfg.Mode == Off {
 		cfg.Logger.Info("secretcache is off: secrets are cached for their TTL, changes are not followed")
 	}
@@ -179,6 +179,6 @@ func (c *Cache) supersedeFetch(e *entry) {
 // newID returns a random id. crypto/rand never fails (https://pkg.go.dev/crypto/rand#Read).
 func newID() string {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // documented never to return an error
+	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }

@@ -56,6 +56,9 @@ type Config struct {
 
 	// Function says where this runs; it goes into acks and reports as it is.
 	Function Function
+	// InvokedARN returns the ARN under which the invocation of ctx called this function, or "". Lambda tells it with each
+	// invocation only; the last one told takes the place of Function.ARN. Nil: Function.ARN stays.
+	InvokedARN func(ctx context.Context) string
 	// Logger is slog.Default() if nil. No secret value ever reaches it.
 	Logger *slog.Logger
 	// Clock is the machine's own if nil. Tests set it.
@@ -147,7 +150,7 @@ func (cfg Config) withDefaults() (Config, error) {
 			problems = append(problems, errors.New("Log is missing"))
 		}
 		if cfg.Env == "" || cfg.Domain == "" {
-			problems = append(problems, errors.New("Env and Domain must both be set"))
+			problems = append(problems, errors.New("both Env and Domain must be set"))
 		}
 	default:
 		problems = append(problems, fmt.Errorf("Mode must be on, observe or off, not %q", cfg.Mode))

@@ -40,6 +40,7 @@ type wrapped struct {
 // Invoke implements Handler.
 func (w *wrapped) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	c := w.cache
+	c.noteInvocation(ctx)
 	defer c.linger(ctx)
 	inv, ours, err := wire.ParseInvalidation(payload)
 	if ours {
@@ -50,6 +51,18 @@ func (w *wrapped) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	}
 	c.startReport()
 	return w.next.Invoke(ctx, payload)
+}
+
+// noteInvocation keeps the ARN under which this function is invoked, for acks and reports.
+func (c *Cache) noteInvocation(ctx context.Context) {
+	if c.cfg.InvokedARN == nil {
+		return
+	}
+	if arn := c.cfg.InvokedARN(ctx); arn != "" {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.report.function = arn
+	}
 }
 
 // linger waits a little for what is on its way: once the handler has returned the environment may be frozen.

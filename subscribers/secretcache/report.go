@@ -14,6 +14,7 @@ const reportEvery = 10 * time.Second
 // reporting is the state of an environment's report. Cache.mu guards it.
 type reporting struct {
 	environment        string // made at first use, so that environments restored from one snapshot differ
+	function           string // its ARN, as it was invoked last
 	started            time.Time
 	takesInvalidations bool
 	maxTTL             time.Duration
@@ -56,7 +57,7 @@ func (c *Cache) sendReport(report wire.Report, done chan struct{}) {
 func (c *Cache) buildReport() (report wire.Report, complete bool) {
 	report = wire.Report{
 		Schema: wire.Schema, Client: ClientName, Env: c.cfg.Env, Domain: c.cfg.Domain, Service: c.cfg.Service,
-		Function: c.cfg.Function.ARN, Version: c.cfg.Function.Version, Environment: c.environment(), LogStream: c.cfg.Function.LogStream,
+		Function: c.report.function, Version: c.cfg.Function.Version, Environment: c.environment(), LogStream: c.cfg.Function.LogStream,
 		TakesInvalidations: c.report.takesInvalidations, Mode: string(c.cfg.Mode),
 		Started: c.report.started.UTC(), Time: time.Now().UTC(),
 		Revision: c.cursor.revision, Hash: c.cursor.hash,
@@ -90,7 +91,7 @@ func (c *Cache) newAck() wire.Ack {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return wire.Ack{
-		Schema: wire.Schema, Client: ClientName, Service: c.cfg.Service, Function: c.cfg.Function.ARN,
+		Schema: wire.Schema, Client: ClientName, Service: c.cfg.Service, Function: c.report.function,
 		Environment: c.environment(), LogStream: c.cfg.Function.LogStream,
 	}
 }

@@ -130,6 +130,34 @@ func TestAReportTellsHowTheEnvironmentStands(t *testing.T) {
 	})
 }
 
+// TestTheARNIsTheLastInvocations: a function learns only from its invocations under which ARN it runs.
+func TestTheARNIsTheLastInvocations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		arn := ""
+		cache := newCache(t, fake, func(cfg *secretcache.Config) { cfg.InvokedARN = func(context.Context) string { return arn } })
+		handler := cache.Wrap(notReached(t))
+		wantARN := func(step, want string) {
+			t.Helper()
+			fake.Advance(time.Minute)
+			fake.Refresh(password)
+			if ack := push(t, handler, fake.Invalidation(password)); ack.Function != want {
+				t.Errorf("%s: the ack is of %s, want %s", step, ack.Function, want)
+			}
+			synctest.Wait()
+			if all := fake.Reports(); all[len(all)-1].Function != want {
+				t.Errorf("%s: the report is of %s, want %s", step, all[len(all)-1].Function, want)
+			}
+		}
+		wantARN("no invocation has told one", fake.Config().Function.ARN)
+		arn = fake.Config().Function.ARN + ":live"
+		wantARN("by an alias", arn)
+		arn = ""
+		wantARN("told nothing, the last one stands", fake.Config().Function.ARN+":live")
+	})
+}
+
 func TestAReportThatFailedIsWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretcachetest.New(t)

@@ -12,8 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/goccy/go-yaml"
+	"testing/fstest"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
@@ -129,12 +128,7 @@ func TestCodeStandsWordForWordInATestedProgram(t *testing.T) {
 
 func TestManifestsAreValid(t *testing.T) {
 	for _, b := range blocks(t, "yaml") {
-		var m subscribers.Manifest
-		if err := yaml.UnmarshalWithOptions([]byte(b.text), &m, yaml.Strict()); err != nil {
-			t.Errorf("%s: %v", b.at, err)
-			continue
-		}
-		if _, err := subscribers.New(m, m.Env, m.Domain); err != nil {
+		if _, err := subscribers.LoadDir(fstest.MapFS{"block.yaml": {Data: []byte(b.text)}}, "."); err != nil {
 			t.Errorf("%s: %v", b.at, err)
 		}
 	}

@@ -24,10 +24,10 @@ type broadcaster struct {
 }
 
 func newBroadcaster(w *world, id int) *broadcaster {
-	b := &broadcaster{w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(10+id)))} //nolint:gosec // reproducible on purpose
+	b := &broadcaster{w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(10+id)))}
 	subs, err := subscribers.New(subscribers.Manifest{
 		APIVersion: subscribers.APIVersion, Env: env, Domain: domain,
-		Services: []subscribers.Service{{Name: "api", Secrets: []string{"**"}}},
+		Owner: "payments-oncall@bank.example", Services: []subscribers.Service{{Name: "api", Function: "api", Secrets: []string{"**"}}},
 	}, env, domain)
 	if err != nil {
 		panic(err)
@@ -35,12 +35,31 @@ func newBroadcaster(w *world, id int) *broadcaster {
 	b.b, err = invalidation.New(invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: env, Domain: domain,
 		Secrets: describePort{b}, Log: appendPort{w.store, w}, Fanouts: w.store, Pusher: pushPort{b}, Subscriptions: subs, Logger: w.logger,
+		Audience: invalidation.NewAudience(env, domain, willing{}, willing{}, nil), Lister: listPort{b}, Sweeps: w.store,
 	})
 	if err != nil {
 		panic(err)
 	}
 	return b
 }
+
+// willing is a function that takes invalidations, whoever of its environments has reported.
+type willing struct{}
+
+const willingARN = "arn:aws:lambda:eu-west-2:111122223333:function:api"
+
+func (willing) Look(context.Context, string) (invalidation.FunctionState, error) {
+	return invalidation.FunctionState{
+		ARN: willingARN, Versions: []invalidation.FunctionVersion{{Version: "1"}},
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: env, invalidation.DomainTag: domain},
+	}, nil
+}
+
+func (willing) Of(context.Context, string) ([]wire.Report, error) {
+	return []wire.Report{{TakesInvalidations: true, Function: willingARN, Version: "1", Started: time.Unix(1, 0)}}, nil
+}
+
+func (willing) InUse(context.Context) ([]string, error) { return nil, nil }
 
 func (b *broadcaster) roll(n int) int {
 	b.mu.Lock()
@@ -114,7 +133,7 @@ func (p pushPort) Push(_ context.Context, _ string, payload []byte) ([]byte, err
 	case 0, 1, 2:
 		return nil, errInjected
 	case 3: // it arrives, but much later, and nobody hears the answer
-		w.later(time.Duration(p.b.roll(90_000))*time.Millisecond, func() { w.pushOne(p.b.roll(64), payload) })
+		w.later(time.Duration(p.b.roll(90_000))*time.Millisecond, func() { _, _ = w.pushOne(p.b.roll(64), payload) })
 		return nil, errInjected
 	case 4:
 		if _, err := w.pushOne(p.b.roll(64), payload); err != nil {

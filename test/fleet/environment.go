@@ -35,7 +35,7 @@ const ttl = secretcache.DefaultTTL
 
 func newEnvironment(w *world, id int) *environment {
 	e := &environment{
-		w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(1000+id))), //nolint:gosec // reproducible on purpose
+		w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(1000+id))),
 		thawed: make(chan struct{}), secrets: map[string]*secretcache.Secret{},
 	}
 	close(e.thawed)

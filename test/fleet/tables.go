@@ -71,11 +71,11 @@ func (l tableLog) Tail(ctx context.Context, limit int) (secretcache.Page, error)
 
 func (l tableLog) query(ctx context.Context, from int64, limit int, forward bool) (secretcache.Page, error) {
 	out, err := l.client.Query(ctx, &sdk.QueryInput{
-		TableName: aws.String(changesTable), ConsistentRead: aws.Bool(true), ScanIndexForward: &forward, Limit: aws.Int32(int32(limit)), //nolint:gosec // small
+		TableName: aws.String(changesTable), ConsistentRead: aws.Bool(true), ScanIndexForward: &forward, Limit: aws.Int32(int32(limit)),
 		KeyConditionExpression: aws.String("pk = :log AND sk >= :from"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":log":  &types.AttributeValueMemberS{Value: dynamodb.LogPartition},
-			":from": &types.AttributeValueMemberS{Value: dynamodb.RevisionKey(from)},
+			":log":  &types.AttributeValueMemberS{Value: wire.LogPartition},
+			":from": &types.AttributeValueMemberS{Value: wire.RevisionKey(from)},
 		},
 	})
 	if err != nil {

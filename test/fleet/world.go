@@ -58,7 +58,7 @@ type backup struct {
 func newWorld(p plan) *world {
 	w := &world{
 		plan: p, started: time.Now(), faults: &faults{started: time.Now()}, history: newHistory(), fetches: map[string]time.Time{},
-		random: rand.New(rand.NewPCG(p.Seed, 1)), //nolint:gosec // reproducible on purpose
+		random: rand.New(rand.NewPCG(p.Seed, 1)),
 	}
 	w.logger = slog.New(slog.NewTextHandler(scanner{w}, nil))
 	w.tables, w.store, w.log = newTables()

@@ -94,19 +94,19 @@ func kill(ctx context.Context, patch string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	overlay, err := applyPatch(ctx, patch, dir)
 	if err != nil {
 		return "", err
 	}
 	binary := filepath.Join(dir, "fleet.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, "./test/fleet") //nolint:gosec // our own paths
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, "./test/fleet")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("it does not compile: %w\n%s", err, out)
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	test := exec.CommandContext(ctx, binary, "-test.run=^TestFleet$", "-rapid.checks="+checks, "-rapid.shrinktime=1ms", "-rapid.nofailfile") //nolint:gosec // our own paths
+	test := exec.CommandContext(ctx, binary, "-test.run=^TestFleet$", "-rapid.checks="+checks, "-rapid.shrinktime=1ms", "-rapid.nofailfile")
 	test.Dir = dir
 	out, err := test.CombinedOutput()
 	var failed *exec.ExitError
@@ -123,7 +123,7 @@ func kill(ctx context.Context, patch string) (string, error) {
 
 // applyPatch lays the patched files into dir and returns the compiler's overlay file.
 func applyPatch(ctx context.Context, patch, dir string) (string, error) {
-	text, err := os.ReadFile(patch) //nolint:gosec // our own paths
+	text, err := os.ReadFile(patch)
 	if err != nil {
 		return "", err
 	}
@@ -134,7 +134,7 @@ func applyPatch(ctx context.Context, patch, dir string) (string, error) {
 	replace := map[string]string{}
 	for _, match := range regexp.MustCompile(`(?m)^\+\+\+ b/(.+)$`).FindAllStringSubmatch(string(text), -1) {
 		file := match[1]
-		source, err := os.ReadFile(file) //nolint:gosec // our own paths
+		source, err := os.ReadFile(file)
 		if err != nil {
 			return "", err
 		}
@@ -147,7 +147,7 @@ func applyPatch(ctx context.Context, patch, dir string) (string, error) {
 		}
 		replace[filepath.Join(root, file)] = copied
 	}
-	apply := exec.CommandContext(ctx, "git", "apply", filepath.Join(root, patch)) //nolint:gosec // our own paths
+	apply := exec.CommandContext(ctx, "git", "apply", filepath.Join(root, patch))
 	apply.Dir = dir
 	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
 	if out, err := apply.CombinedOutput(); err != nil {

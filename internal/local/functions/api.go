@@ -16,6 +16,7 @@ func (h *Host) routes() http.Handler {
 	mux.HandleFunc("POST /2015-03-31/functions/{name}/invocations", answering(h.serveInvoke))
 	mux.HandleFunc("GET /2015-03-31/functions/{name}", answering(h.serveFunction))
 	mux.HandleFunc("GET /2015-03-31/functions/{name}/configuration", answering(h.serveConfiguration))
+	mux.HandleFunc("GET /2015-03-31/functions/{name}/aliases/{alias}", answering(h.serveAlias))
 	mux.HandleFunc("GET /2017-03-31/tags/{arn}", answering(h.serveTags))
 	mux.HandleFunc("/", answering(func(http.ResponseWriter, *http.Request) error {
 		return &Refusal{
@@ -197,7 +198,7 @@ func (h *Host) configurationOf(r *http.Request) (configuration, *code, error) {
 		// Whole seconds, as on AWS; a local timeout may be shorter.
 		Timeout: int(max(c.Timeout, time.Second) / time.Second), MemorySize: c.MemoryMB,
 		Version: latest, State: "Active", LastUpdateStatus: "Successful",
-		LastModified: c.deployed.UTC().Format("2006-01-02T15:04:05.000-0700"),
+		LastModified: c.Modified.UTC().Format("2006-01-02T15:04:05.000-0700"),
 		Environment:  variables{env},
 	}, c, nil
 }
@@ -221,6 +222,29 @@ func (h *Host) serveFunction(w http.ResponseWriter, r *http.Request) error {
 		document["Concurrency"] = map[string]int{"ReservedConcurrentExecutions": code.MaxEnvironments}
 	}
 	writeJSON(w, http.StatusOK, document)
+	return nil
+}
+
+// alias is Lambda's AliasConfiguration
+// (https://docs.aws.amazon.com/lambda/latest/api/API_GetAlias.html).
+type alias struct {
+	AliasArn        string
+	Name            string
+	FunctionVersion string
+}
+
+func (h *Host) serveAlias(w http.ResponseWriter, r *http.Request) error {
+	ref, err := h.parse(r.PathValue("name"), r.PathValue("alias"))
+	if err != nil {
+		return err
+	}
+	if ref.qualifier == latest {
+		return notFound(h.arn(ref)) // a version, no alias
+	}
+	if _, err := h.lookup(ref); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, alias{AliasArn: h.arn(ref), Name: ref.qualifier, FunctionVersion: latest})
 	return nil
 }
 

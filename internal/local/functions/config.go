@@ -50,6 +50,8 @@ type Function struct {
 	NoFreeze bool
 	// Aliases are the qualifiers beside $LATEST under which the function can be reached; all stand for $LATEST.
 	Aliases []string
+	// Modified is when its code or configuration is said to have been changed last; zero means when it is deployed.
+	Modified time.Time
 	// Tags are what ListTags and GetFunction show.
 	Tags map[string]string
 }

@@ -125,7 +125,7 @@ func (e *environment) launch() error {
 		return err
 	}
 	e.api = api
-	e.command = exec.Command(e.code.Command[0], e.code.Command[1:]...)
+	e.command = exec.Command(e.code.Command[0], e.code.Command[1:]...) //nolint:noctx // the host ends it, with all that it started
 	e.command.Env = e.variables()
 	e.command.WaitDelay = outputLimit
 	if e.host.config.Output != nil {

@@ -281,7 +281,7 @@ func TestKillingTheHostLeavesNoProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stdin.Close()
+	defer func() { _ = stdin.Close() }()
 	stdout, err := host.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

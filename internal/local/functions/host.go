@@ -49,7 +49,6 @@ type function struct {
 // code is one deployment; it is never changed.
 type code struct {
 	Function
-	deployed time.Time
 	reserved bool // MaxEnvironments was given
 }
 
@@ -138,7 +137,10 @@ func (h *Host) Deploy(fn Function) error {
 		f = &function{name: fn.Name}
 		h.functions[fn.Name] = f
 	}
-	f.code = &code{Function: fn, deployed: time.Now(), reserved: reserved}
+	if fn.Modified.IsZero() {
+		fn.Modified = time.Now()
+	}
+	f.code = &code{Function: fn, reserved: reserved}
 	var replaced []*environment
 	for _, e := range f.environments {
 		if e.atRest() {

@@ -24,7 +24,7 @@ func TestAKilledFunctionGetsItsMessagesAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer host.Close()
+	defer func() { _ = host.Close() }()
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,9 @@ func TestLaggedReadSeesThePast(t *testing.T) {
 		in.SecretID = name
 		out, err := m.GetSecretValue(in)
 		if err != nil {
-			return string(errors.Unwrap(err).(secrets.Code))
+			var code secrets.Code
+			errors.As(err, &code)
+			return string(code)
 		}
 		return out.SecretString
 	}

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"errors"
 	"slices"
 	"sort"
 	"strings"
@@ -134,8 +135,11 @@ func (t *table) read(rows []row, forward bool, limit int) page {
 // could have given.
 func (t *table) startKey(at item, r keyRange, where condition) (key, error) {
 	start, err := t.exactKey(at)
+	if known := (*apiError)(nil); errors.As(err, &known) {
+		return key{}, invalid("The provided starting key is invalid: %s", known.message)
+	}
 	if err != nil {
-		return key{}, invalid("The provided starting key is invalid: %s", err.(*apiError).message)
+		return key{}, err
 	}
 	if start.hash != r.hash || !where.holds(at) {
 		return key{}, invalid("The provided starting key does not match the range key predicate")

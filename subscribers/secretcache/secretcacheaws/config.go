@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 
@@ -51,7 +52,7 @@ const (
 //	POWERTOOLS_SERVICE_NAME         Config.Service; unset: the function's name
 //	POWERTOOLS_PARAMETERS_MAX_AGE   Config.TTL in seconds; 0 fetches at each read
 //
-// Function.ARN stays empty: Lambda tells a function its ARN with each invocation only
+// Function.ARN stays empty: Lambda tells a function its ARN with each invocation only, where InvokedARN finds it
 // (https://docs.aws.amazon.com/lambda/latest/dg/golang-context.html).
 func Config(ctx context.Context) (secretcache.Config, error) {
 	cfg, err := awsconfig.LoadDefaultConfig(ctx)
@@ -75,6 +76,7 @@ func ConfigFrom(cfg aws.Config, getenv func(string) string) (secretcache.Config,
 		TTL:        s.ttl(),
 		CheckEvery: s.checkEvery(),
 		Function:   secretcache.Function{Version: getenv(versionVariable), LogStream: getenv(logStreamVariable)},
+		InvokedARN: invokedARN,
 	}
 	if out.Service == "" {
 		out.Service = getenv(functionVariable)
@@ -93,6 +95,14 @@ func ConfigFrom(cfg aws.Config, getenv func(string) string) (secretcache.Config,
 		return secretcache.Config{}, fmt.Errorf("configuring the secret cache: %w", errors.Join(s.problems...))
 	}
 	return out, nil
+}
+
+func invokedARN(ctx context.Context) string {
+	invocation, ok := lambdacontext.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	return invocation.InvokedFunctionArn
 }
 
 // settings reads variables and collects what is wrong with them.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -29,7 +30,7 @@ func TestConfigIsWhatTheEnvironmentSays(t *testing.T) {
 		TTL: time.Minute, CheckEvery: 1500 * time.Millisecond,
 		Function: secretcache.Function{Version: "7", LogStream: "2026/11/23/[7]0f3a"},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(secretcache.Config{}, "Secrets", "Log", "Reports")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(secretcache.Config{}, "Secrets", "Log", "Reports", "InvokedARN")); diff != "" {
 		t.Error(diff)
 	}
 	if got.Secrets == nil || got.Log == nil || got.Reports == nil {
@@ -37,6 +38,14 @@ func TestConfigIsWhatTheEnvironmentSays(t *testing.T) {
 	}
 	if _, err := secretcache.New(got); err != nil {
 		t.Errorf("New refuses it: %v", err)
+	}
+	const live = "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live"
+	invocation := lambdacontext.NewContext(t.Context(), &lambdacontext.LambdaContext{InvokedFunctionArn: live})
+	if arn := got.InvokedARN(invocation); arn != live {
+		t.Errorf("an invocation is of %q, want %s", arn, live)
+	}
+	if arn := got.InvokedARN(t.Context()); arn != "" {
+		t.Errorf("no invocation is of %q", arn)
 	}
 }
 

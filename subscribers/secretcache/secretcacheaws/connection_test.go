@@ -5,8 +5,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
@@ -29,10 +32,10 @@ func TestAfterAFailureTheNextTryUsesAFreshConnection(t *testing.T) {
 	for name, failing := range map[string]http.HandlerFunc{
 		"no answer": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"half answer": func(w http.ResponseWriter, r *http.Request) {
-			w.Write([]byte("{"))
-			http.NewResponseController(w).Flush()
+			w.Write([]byte("{"))                  //nolint:errcheck // the client sees it
+			http.NewResponseController(w).Flush() //nolint:errcheck // the client sees it
 			<-r.Context().Done()
-		}, //nolint:errcheck // the client sees it
+		},
 		"server error": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 		"closed":       func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 	} {
@@ -152,7 +155,7 @@ func TestAConnectionIdleForLongIsNotTrusted(t *testing.T) {
 			always(200, `{"Items":[]}`)(w, r, 0, 0)
 		})}
 		go server.Serve(listener) //nolint:errcheck // always http.ErrServerClosed
-		defer server.Close()
+		defer func() { _ = server.Close() }()
 
 		cfg := awsConfig("http://tables.test")
 		cfg.HTTPClient = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
@@ -176,7 +179,12 @@ func TestAConnectionIdleForLongIsNotTrusted(t *testing.T) {
 }
 
 func TestRootCertificatesOfTheConfigurationAreTrusted(t *testing.T) {
-	server := newTLSEndpoint(t, 0)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		always(200, `{"Items":[]}`)(w, r, 0, 0)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // a client that trusts it not is this test's intent
+	server.StartTLS()
+	defer server.Close()
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	bundle := filepath.Join(t.TempDir(), "bundle.pem")
 	if err := os.WriteFile(bundle, certificate, 0o600); err != nil {

@@ -38,7 +38,7 @@ func (r *reports) Put(ctx context.Context, report wire.Report) error {
 	var answer struct{}
 	_, err = r.tables.call(ctx, "PutItem", r.table, putItem{r.table, map[string]value{
 		"pk":       text(wire.ReportPartition(report.Environment)),
-		"sk":       text(wire.ReportSort),
+		"sk":       text(wire.ReportKey(report.Service, report.Environment)),
 		"data":     text(string(data)),
 		"service":  text(report.Service),
 		"revision": number(strconv.FormatInt(report.Revision, 10)),

@@ -1,8 +1,6 @@
 package secretcacheaws_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -48,9 +46,8 @@ func TestAReportIsOneItemPerEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256([]byte("7f3c0000000000000000000000000000"))
 	want := map[string]map[string]string{
-		"pk": {"S": hex.EncodeToString(sum[:])}, "sk": {"S": "report"}, "data": {"S": string(data)},
+		"pk": {"S": "report#5"}, "sk": {"S": "payments-api#7f3c0000000000000000000000000000"}, "data": {"S": string(data)},
 		"service": {"S": "payments-api"}, "revision": {"N": "42"},
 	}
 	if diff := cmp.Diff(want, got.Item); diff != "" || got.TableName != "payments-reports" {

@@ -91,7 +91,7 @@ func TestErrorsOfSecretsManagerAreClassed(t *testing.T) {
 				t.Fatal("no error")
 			}
 			for _, class := range []error{secretcache.ErrNotFound, secretcache.ErrDeleted} {
-				if errors.Is(err, class) != (test.want == class) {
+				if errors.Is(err, class) != errors.Is(test.want, class) {
 					t.Errorf("%v: is %v", err, class)
 				}
 			}

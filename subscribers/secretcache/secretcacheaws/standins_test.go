@@ -94,7 +94,7 @@ func TestAReportInTheLocalTables(t *testing.T) {
 	}
 	out, err := client.GetItem(t.Context(), &dynamodb.GetItemInput{
 		TableName: aws.String("payments-reports"),
-		Key:       map[string]types.AttributeValue{"pk": s(wire.ReportPartition(report.Environment)), "sk": s(wire.ReportSort)},
+		Key:       map[string]types.AttributeValue{"pk": s(wire.ReportPartition(report.Environment)), "sk": s(wire.ReportKey(report.Service, report.Environment))},
 	})
 	if err != nil {
 		t.Fatal(err)

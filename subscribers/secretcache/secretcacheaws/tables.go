@@ -92,7 +92,7 @@ func (t *tables) post(ctx context.Context, operation string, body []byte) (int, 
 		return 0, nil, nil, fmt.Errorf("sending the request: %w", err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
-	response.Body.Close() //nolint:errcheck // what was read counts
+	response.Body.Close()
 	if err != nil || response.StatusCode >= http.StatusInternalServerError {
 		t.connection.closeIdle()
 	}

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync"
 	"time"
 
@@ -17,7 +18,9 @@ import (
 type naive struct {
 	secrets secretcache.Secrets
 	ttls    map[string]time.Duration // by name; else DefaultTTL
+	reports secretcache.Reports
 	next    lambda.Handler
+	once    sync.Once // it has reported
 
 	mu     sync.Mutex
 	cached map[string]naiveEntry
@@ -28,15 +31,17 @@ type naiveEntry struct {
 	until time.Time
 }
 
-func newNaive(secrets secretcache.Secrets, ttls map[string]time.Duration) *naive {
-	return &naive{secrets: secrets, ttls: ttls, cached: map[string]naiveEntry{}}
+func newNaive(secrets secretcache.Secrets, reports secretcache.Reports, ttls map[string]time.Duration) *naive {
+	return &naive{secrets: secrets, reports: reports, ttls: ttls, cached: map[string]naiveEntry{}}
 }
 
 // Invoke implements lambda.Handler.
 func (n *naive) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	inv, ours, err := wire.ParseInvalidation(payload)
 	if !ours {
-		return n.next.Invoke(ctx, payload)
+		answer, err := n.next.Invoke(ctx, payload)
+		n.once.Do(func() { err = errors.Join(err, n.report(ctx, n.reports)) })
+		return answer, err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -51,6 +56,15 @@ func (n *naive) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		ack.Problem = err.Error()
 	}
 	return json.Marshal(ack)
+}
+
+// report says that this client takes invalidations: without that nobody pushes to it.
+func (n *naive) report(ctx context.Context, to secretcache.Reports) error {
+	invocation, _ := lambdacontext.FromContext(ctx)
+	return to.Put(ctx, wire.Report{
+		Schema: wire.Schema, Client: "naive", Service: lambdacontext.FunctionName, Environment: lambdacontext.LogStreamName,
+		Function: invocation.InvokedFunctionArn, Version: lambdacontext.FunctionVersion, TakesInvalidations: true, Started: time.Now(),
+	})
 }
 
 // read implements reader.

@@ -35,9 +35,11 @@ func tablesOf(domain string) (changes, operations, reports string) {
 type cloud struct {
 	dir    string
 	tables *tables.Tables
+	client *awsdynamodb.Client // of the tables
 	host   *functions.Host
 
-	forFunctions, forBroadcasters string // URLs of DynamoDB and Secrets Manager
+	forFunctions, forBroadcasters string // URLs of what they call
+	queueURL                      string
 
 	servers []*http.Server
 	mu      sync.Mutex
@@ -46,7 +48,7 @@ type cloud struct {
 
 // createTables makes the tables of the domains.
 func (c *cloud) createTables(ctx context.Context, domains []string) error {
-	client := awsdynamodb.New(awsdynamodb.Options{
+	c.client = awsdynamodb.New(awsdynamodb.Options{
 		Region: region, HTTPClient: &http.Client{Transport: c.tables.RoundTripper()},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: "placeholder", SecretAccessKey: "placeholder"}, nil
@@ -55,7 +57,7 @@ func (c *cloud) createTables(ctx context.Context, domains []string) error {
 	for _, domain := range domains {
 		changes, operations, reports := tablesOf(domain)
 		for _, name := range []string{changes, operations, reports} {
-			_, err := client.CreateTable(ctx, &awsdynamodb.CreateTableInput{
+			_, err := c.client.CreateTable(ctx, &awsdynamodb.CreateTableInput{
 				TableName: &name, BillingMode: types.BillingModePayPerRequest,
 				KeySchema: []types.KeySchemaElement{
 					{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
@@ -140,7 +142,7 @@ func (c *cloud) close() error {
 
 // deployBroadcaster makes a domain's broadcaster, which is this program, configured as in production.
 func (c *cloud) deployBroadcaster(program, domain, manifest string) error {
-	changes, operations, _ := tablesOf(domain)
+	changes, operations, reports := tablesOf(domain)
 	return c.host.Deploy(functions.Function{
 		Name: broadcasterOf(domain), Command: []string{program}, Timeout: patience,
 		Env: []string{
@@ -148,6 +150,8 @@ func (c *cloud) deployBroadcaster(program, domain, manifest string) error {
 			"BROADCASTER_DOMAIN=" + domain,
 			"BROADCASTER_CHANGES_TABLE=" + changes,
 			"BROADCASTER_OPERATIONS_TABLE=" + operations,
+			"BROADCASTER_REPORTS_TABLE=" + reports,
+			"BROADCASTER_QUEUE_URL=" + c.queueURL,
 			"BROADCASTER_SUBSCRIPTIONS=" + manifest,
 			"BROADCASTER_MAX_PUSHES=50",
 			"BROADCASTER_PUSH_TIMEOUT=10s",
@@ -155,6 +159,7 @@ func (c *cloud) deployBroadcaster(program, domain, manifest string) error {
 			"AWS_ENDPOINT_URL_DYNAMODB=" + c.forBroadcasters,
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + c.forBroadcasters,
 			"AWS_ENDPOINT_URL_LAMBDA=" + c.host.Endpoint(),
+			"AWS_ENDPOINT_URL_SQS=" + c.forBroadcasters,
 		},
 	})
 }

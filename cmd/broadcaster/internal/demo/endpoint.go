@@ -16,14 +16,17 @@ import (
 
 const operationHeader = "X-Amz-Target"
 
-// route serves DynamoDB and Secrets Manager at one URL, as clients are told where both are anyway.
-func route(tables, secrets http.Handler) http.Handler {
+// route serves DynamoDB, Secrets Manager and SQS at one URL, as clients are told where each is anyway.
+func route(tables, secrets, queue http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.Header.Get(operationHeader), "secretsmanager.") {
+		switch operation := r.Header.Get(operationHeader); {
+		case strings.HasPrefix(operation, "secretsmanager."):
 			secrets.ServeHTTP(w, r)
-			return
+		case strings.HasPrefix(operation, "AmazonSQS."):
+			queue.ServeHTTP(w, r)
+		default:
+			tables.ServeHTTP(w, r)
 		}
-		tables.ServeHTTP(w, r)
 	})
 }
 
@@ -65,9 +68,11 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(request))
-		var of struct{ SecretId string }
+		var of struct {
+			SecretID string `json:"SecretId"`
+		}
 		_ = json.Unmarshal(request, &of) // what is no request is refused by the stand-in
-		g.pass(r.Context(), of.SecretId)
+		g.pass(r.Context(), of.SecretID)
 	}
 	g.next.ServeHTTP(w, r)
 }

@@ -81,7 +81,7 @@ func newHandler(ctx context.Context, getenv func(string) string) (lambda.Handler
 	}
 	switch Break(getenv(clientVariable)) {
 	case PushOnly:
-		client := newNaive(cfg.Secrets, map[string]time.Duration{APIKey: ttl})
+		client := newNaive(cfg.Secrets, cfg.Reports, map[string]time.Duration{APIKey: ttl})
 		client.next = business(client)
 		return client, nil
 	case NoCheck:

@@ -117,19 +117,6 @@ func (s *sight) noteArrival(i functions.Invocation, r functions.Result) {
 	})
 }
 
-// trafficOf returns how many steady invocations a function has answered.
-func (s *sight) trafficOf(function string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, r := range s.seen.Reads {
-		if r.Traffic && r.Function == function {
-			n++
-		}
-	}
-	return n
-}
-
 // warm returns how many of a function's environments have answered all they were asked for.
 func (s *sight) warm(function string) int {
 	s.mu.Lock()

@@ -13,6 +13,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/queue"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
+	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 )
 
 // begin starts a broadcaster for each domain with the schedule's tick, and the queue that hands events to the one of
@@ -60,13 +61,30 @@ func (w *world) warmUp(ctx context.Context) error {
 	return nil
 }
 
-// startTraffic returns when the steady traffic has reached every function.
+// startTraffic returns when the steady traffic has reached every function, and each has reported that it takes
+// invalidations: nobody pushes to it before.
 func (w *world) startTraffic(ctx context.Context) error {
 	for _, f := range w.functions {
 		select {
 		case <-w.steady[f]:
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the traffic to %s: %w", f.name, context.Cause(ctx))
+		}
+		if !w.kind.pushes {
+			continue
+		}
+		_, _, table := tablesOf(f.domain)
+		for reports := dynamodb.NewReports(w.client, table); ; {
+			of, err := reports.Of(ctx, f.name)
+			if err != nil {
+				return err
+			}
+			if len(of) > 0 {
+				break
+			}
+			if err := pause(ctx, time.Now().Add(10*time.Millisecond)); err != nil {
+				return fmt.Errorf("waiting for the reports of %s: %w", f.name, err)
+			}
 		}
 	}
 	return nil
@@ -161,7 +179,14 @@ func (w *world) awaitTTL(ctx context.Context) error {
 	return pause(ctx, seen.expired(w.cfg))
 }
 
-func (w *world) awaitQueue(ctx context.Context) error { return w.queue.Wait(ctx) }
+// awaitQueue waits until every message is handled. Where pushes cannot be delivered the broadcaster goes on trying for
+// longer than anybody wants to watch.
+func (w *world) awaitQueue(ctx context.Context) error {
+	if w.cfg.DropPushes || w.cfg.Break != "" {
+		return nil
+	}
+	return w.queue.Wait(ctx)
+}
 
 // pause returns after the given time, or ctx's error if that ends first.
 func pause(ctx context.Context, until time.Time) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/internal/local/queue"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
@@ -132,19 +133,20 @@ func (w *world) open(ctx context.Context) error {
 	if err := w.createSecrets(); err != nil {
 		return err
 	}
-	err = w.serve(route(w.tables, w.gate), &recorder{next: route(w.tables, w.secrets), done: w.noteCall, file: calls})
+	err = w.serve(route(w.tables, w.gate, w.queue), &recorder{next: route(w.tables, w.secrets, w.queue), done: w.noteCall, file: calls})
 	if err != nil {
 		return err
 	}
+	w.queueURL = w.queue.URL(w.forBroadcasters)
 	return w.deploy()
 }
 
 // lag makes half of the answers, but not those that name a version, be of up to a moment ago.
 func (w *world) lag(r secrets.Read) time.Duration {
-	if r.Kind == secrets.Version || rand.IntN(2) == 0 { //nolint:gosec // no secret depends on it
+	if r.Kind == secrets.Version || rand.IntN(2) == 0 {
 		return 0
 	}
-	return min(rand.N(late), time.Since(w.created)) //nolint:gosec // no secret depends on it
+	return min(rand.N(late), time.Since(w.created))
 }
 
 func (w *world) createSecrets() error {
@@ -201,6 +203,8 @@ func (w *world) deployFunction(f function) error {
 	changes, _, reports := tablesOf(f.domain)
 	return w.host.Deploy(functions.Function{
 		Name: f.name, Command: []string{w.cfg.Program}, Timeout: patience,
+		Modified: time.Now().Add(-time.Hour), // so that what its environments report is of this code
+		Tags:     map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: env, invalidation.DomainTag: f.domain},
 		Env: []string{
 			"_HANDLER=" + Handler,
 			"POWERTOOLS_SERVICE_NAME=" + f.name,

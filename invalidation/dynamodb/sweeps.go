@@ -1,0 +1,58 @@
+package dynamodb
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+)
+
+const (
+	controlPartition = "control"
+	progressKey      = "reconcile"
+)
+
+var _ invalidation.Sweeps = (*Store)(nil)
+
+// Secrets implements invalidation.Sweeps.
+func (s *Store) Secrets(ctx context.Context) ([]invalidation.SecretRow, error) {
+	var all []invalidation.SecretRow
+	err := s.each(ctx, secretPartition, func(i item) error {
+		var row invalidation.SecretRow
+		err := contentOf(i, &row)
+		row.Sequence = numberOf(i, "sequence")
+		all = append(all, row)
+		return err
+	})
+	return all, err
+}
+
+// Progress implements invalidation.Sweeps.
+func (s *Store) Progress(ctx context.Context) (invalidation.Progress, error) {
+	var p invalidation.Progress
+	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: &s.operations, Key: key(controlPartition, progressKey), ConsistentRead: aws.Bool(true),
+	})
+	if err != nil {
+		return p, fmt.Errorf("reading %s %s: %w", controlPartition, progressKey, err)
+	}
+	if out.Item == nil {
+		return p, nil
+	}
+	return p, contentOf(out.Item, &p)
+}
+
+// SaveProgress implements invalidation.Sweeps.
+func (s *Store) SaveProgress(ctx context.Context, p invalidation.Progress) error {
+	i, err := dataItem(controlPartition, progressKey, p)
+	if err != nil {
+		return err
+	}
+	if _, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.operations, Item: i}); err != nil {
+		return fmt.Errorf("writing %s %s: %w", controlPartition, progressKey, err)
+	}
+	return nil
+}

@@ -1,0 +1,10 @@
+package subscribers
+
+// What the JSON Schema has in common with the checks.
+const (
+	PlaceForm    = placeForm
+	ServiceForm  = serviceForm
+	FunctionForm = functionForm
+	MaxOwner     = maxOwner
+	MaxName      = maxName
+)
