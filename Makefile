@@ -16,7 +16,7 @@ demo: ## Watch a secret change and every environment follow; needs only Go. ARGS
 
 test: ## Set up what the tests need, run everything with the race detector
 	go vet ./...
-	bash test/tools/with-ministack.sh go test -race $$(go list ./... | grep -v /test/fleet)
+	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v /test/fleet)
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
 
 mutants: ## Break the code in every way we know; the fleet model must notice each

@@ -135,6 +135,8 @@ func TestTheRejectedValueDoesNotComeBack(t *testing.T) {
 	fake.Advance(aChange)
 	wantText(t, secret.WithTTL(0), "second")
 	wantText(t, secret, "second")
+	fake.Advance(nextCheck)
+	wantText(t, secret.WithTTL(0), "second") // nor has a check of the log forgotten it
 	late.before = secretcache.Fetched{}
 
 	t.Run("but for a rollback", func(t *testing.T) {

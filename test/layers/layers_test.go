@@ -25,6 +25,7 @@ const (
 	runtime   = "github.com/aws/aws-lambda-go/..."
 	yaml      = "github.com/goccy/go-yaml/..."
 	cobra     = "github.com/spf13/cobra/..."
+	pgx       = "github.com/jackc/pgx/v5/..."
 	goCmp     = "github.com/google/go-cmp/..."
 	artifact  = "lambda.norpc,lambdaartifact" // the build tags of what is deployed
 	testsOnly = "testing"
@@ -57,6 +58,21 @@ func layers() []layer {
 			"subscribers/secretcache/secretcacheaws",
 			[]string{"subscribers/secretcache", "invalidation/wire", sdk, smithy, runtime},
 			"a client's edge knows the client, wire, the AWS SDK and Lambda's runtime, nothing of the broadcaster",
+		},
+		{
+			"subscribers/secretcache/secretcachesql",
+			[]string{"subscribers/secretcache"},
+			"a pool of database/sql knows the client, and no driver",
+		},
+		{
+			"subscribers/secretcache/secretcachepgx",
+			[]string{"subscribers/secretcache", pgx},
+			"pgx's pool knows the client and pgx; what does not log in to PostgreSQL does not link it",
+		},
+		{
+			"subscribers/secretcache/internal/pgtest",
+			[]string{"subscribers/secretcache", "subscribers/secretcache/secretcachetest", pgx},
+			"what tests of pools share: a client on a fake, and a PostgreSQL",
 		},
 		{
 			"subscribers/secretcache/secretcachetest",
