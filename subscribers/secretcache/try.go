@@ -105,7 +105,10 @@ func (s *Secret) Try(ctx context.Context, use func(ctx context.Context, v Value)
 // another returns a version that has not been tried, after the given one was rejected: AWSCURRENT's, or else AWSPENDING's
 // if it may. It returns the zero Value if there is none, with the reason if they could not all be read.
 func (s *Secret) another(ctx context.Context, rejected Value, tried []string, pending bool) (Value, error) {
-	askErr := s.askAgain(ctx, rejected.v)
+	var askErr error
+	if a := s.askAgain(rejected.v); a != nil {
+		askErr = a.wait(ctx)
+	}
 	v, err := s.Get(ctx)
 	if err != nil {
 		return Value{}, err
@@ -114,9 +117,10 @@ func (s *Secret) another(ctx context.Context, rejected Value, tried []string, pe
 		return v, nil
 	}
 	if pending {
-		v, err = s.pending(ctx)
-		if v.v != nil && !slices.Contains(tried, v.VersionID()) {
-			return v, nil
+		a := s.askPending()
+		err := a.wait(ctx)
+		if err == nil && a.version != nil && s.is(a.version) && !slices.Contains(tried, a.version.id) {
+			return Value{a.version}, nil
 		}
 		if askErr == nil {
 			askErr = err
@@ -154,29 +158,26 @@ func (a *asking) wait(ctx context.Context) error {
 	}
 }
 
-// askAgain reads the log and AWSCURRENT, or waits for those who do, unless what was rejected has been replaced meanwhile.
-// What has been brought is in the cache then.
-func (s *Secret) askAgain(ctx context.Context, rejected *version) error {
+// askAgain has the log and AWSCURRENT read, and returns what to wait for: what has been brought is in the cache then. It
+// returns nil if what was rejected has been replaced meanwhile, or if there is nothing to come.
+func (s *Secret) askAgain(rejected *version) *asking {
 	c := s.cache
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	e := s.current()
 	if v := e.fresh.Load(); v != nil && v.id != rejected.id {
-		c.mu.Unlock()
 		return nil
 	}
 	e.rejected = rejected
 	a, isNew := c.ask(&e.again)
-	// Nothing newer can come of the asking that brought it. And its OnChange may be who asks: to wait would be for itself.
-	isItsOwn := a.fetch != nil && a.fetch.version == rejected
-	c.mu.Unlock()
 	if isNew {
 		c.cfg.Logger.Warn("a secret's value was rejected: the log and AWSCURRENT are read at once", "secret", s.id, "version", rejected.id)
 		go c.runAgain(e, s.id, a)
 	}
-	if isItsOwn {
-		return nil
+	if a.fetch != nil && a.fetch.version == rejected {
+		return nil // it has brought this very version. And its OnChange may be who asks: to wait would be for itself
 	}
-	return a.wait(ctx)
+	return a
 }
 
 // runAgain is not one caller's: it ends when the log and Secrets Manager have answered or their time-outs have passed.
@@ -200,27 +201,21 @@ func (c *Cache) runAgain(e *entry, id string, a *asking) {
 	}
 }
 
-// pending returns AWSPENDING's version, or the zero Value if there is none.
-func (s *Secret) pending(ctx context.Context) (Value, error) {
+// askPending has AWSPENDING's version read, and returns what to wait for.
+func (s *Secret) askPending() *asking {
 	c := s.cache
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	e := s.current()
 	a, isNew := c.ask(&e.pending)
-	id := s.id
-	if e.name != "" {
-		id = e.name
-	}
-	c.mu.Unlock()
 	if isNew {
+		id := s.id
+		if e.name != "" {
+			id = e.name
+		}
 		go c.runPending(id, a)
 	}
-	if err := a.wait(ctx); err != nil {
-		return Value{}, err
-	}
-	if a.version == nil || !s.is(a.version) {
-		return Value{}, nil
-	}
-	return Value{a.version}, nil
+	return a
 }
 
 func (c *Cache) runPending(id string, a *asking) {

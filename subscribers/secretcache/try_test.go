@@ -146,24 +146,27 @@ func TestARejectionFindsAChangeBeforeItsTime(t *testing.T) {
 		{"who is off", secretcache.Off, func(f *secretcachetest.Fake) { f.Put(password, "second") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			fake := secretcachetest.New(t)
-			fake.Put(password, "first")
-			secret := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Mode = test.mode }).Secret(password)
-			db := accepting("second")
-			var told []string
-			secret.OnChange(func(_ context.Context, v secretcache.Value) error {
-				told = append(told, v.Text())
-				return nil
+			synctest.Test(t, func(t *testing.T) {
+				fake := secretcachetest.New(t)
+				fake.Put(password, "first")
+				secret := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Mode = test.mode }).Secret(password)
+				db := accepting("second")
+				var told []string
+				secret.OnChange(func(_ context.Context, v secretcache.Value) error {
+					told = append(told, v.Text())
+					return nil
+				})
+				wantText(t, secret, "first")
+				synctest.Wait() // who only observes does not wait for the log
+				test.change(fake)
+				wantLogin(t, secret, db)
+				db.wantTried(t, "first", "second")
+				wantText(t, secret, "second")
+				wantFetches(t, fake, password, 2)
+				if diff := cmp.Diff([]string{"second"}, told); diff != "" {
+					t.Errorf("OnChange was told of (-want +got):\n%s", diff)
+				}
 			})
-			wantText(t, secret, "first")
-			test.change(fake)
-			wantLogin(t, secret, db)
-			db.wantTried(t, "first", "second")
-			wantText(t, secret, "second")
-			wantFetches(t, fake, password, 2)
-			if diff := cmp.Diff([]string{"second"}, told); diff != "" {
-				t.Errorf("OnChange was told of (-want +got):\n%s", diff)
-			}
 		})
 	}
 }

@@ -52,7 +52,7 @@ func operations() map[string]operation {
 			return err
 		},
 		"Query": func(ctx context.Context, p *secretcachepgx.Pool) error {
-			rows, _ := p.Query(ctx, "SELECT 1") //nolint:errcheck // as pgx's documentation has it: the rows tell it
+			rows, _ := p.Query(ctx, "SELECT 1") // as pgx's documentation has it: the rows tell it
 			_, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[int])
 			return err
 		},

@@ -85,7 +85,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if opts != (driver.TxOptions{}) {
 		return nil, errors.New("the driver supports neither isolation levels nor read-only transactions")
 	}
-	return c.Begin() //nolint:staticcheck // what a driver without ConnBeginTx has
+	return c.Begin() // what a driver without ConnBeginTx has
 }
 
 func (c *conn) CheckNamedValue(v *driver.NamedValue) error {

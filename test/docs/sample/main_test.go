@@ -67,7 +67,11 @@ func TestThePoolLogsInWithTheSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := newPool(cache)
-	defer db.Close()
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := db.PingContext(t.Context()); !errors.Is(err, secretcache.ErrNotFound) {
 		t.Errorf("got %v, want that there is no secret", err)
 	}
