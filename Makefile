@@ -32,6 +32,7 @@ fmt: ## Format
 
 bench: ## Benchmarks beside their baselines, and a summary of the ratios: docs/performance.md
 	set -o pipefail; go test -run '^$$' -bench . -benchtime $(BENCH_TIME) ./test/bench | go run ./test/bench/summary
+	go test -run '^$$' -bench 'Parse|Match' -benchtime 1s ./events ./subscribers
 
 build: ## The Lambda artifact for arm64: dist/bootstrap
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o dist/bootstrap ./cmd/broadcaster

@@ -80,6 +80,28 @@ func ready() *registry {
 	}
 }
 
+// willing is a function that takes invalidations, by whatever name it is looked at.
+type willing struct{}
+
+const willingARN = "arn:aws:lambda:eu-west-2:111122223333:function:willing"
+
+func (willing) Look(context.Context, string) (invalidation.FunctionState, error) {
+	return invalidation.FunctionState{
+		ARN: willingARN, Versions: []invalidation.FunctionVersion{{Version: "1"}},
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+	}, nil
+}
+
+func (willing) Of(context.Context, string) ([]wire.Report, error) {
+	return []wire.Report{{TakesInvalidations: true, Function: willingARN, Version: "1", Started: time.Unix(1, 0)}}, nil
+}
+
+func (willing) InUse(context.Context) ([]string, error) { return nil, nil }
+
+func everybody() *invalidation.Audience {
+	return invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil)
+}
+
 // heard returns a broadcaster whose functions are the registry's.
 func (w *world) heard(r *registry, services ...subscribers.Service) *invalidation.Broadcaster {
 	w.t.Helper()

@@ -16,9 +16,7 @@ import (
 	awssecretsmanager "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
-	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
@@ -325,47 +323,6 @@ func TestADeletionIsAppended(t *testing.T) {
 	})
 }
 
-func TestTheFirstInvocationOfAnyKindBeginsTheLogOnce(t *testing.T) {
-	for name, payload := range map[string]string{"tick": tick, "no event": messages("{}"), "unknown": messages(`{"source":"aws.kms","detail-type":"KMS Key Deleted"}`), "ignored": messages(moved("mySecret", "v1"))} {
-		t.Run(name, func(t *testing.T) {
-			inLab(t, func(t *testing.T, l *lab) {
-				for range 3 {
-					if _, err := l.invoke(payload); err != nil {
-						t.Fatal(err)
-					}
-				}
-				l.wantHead(1)
-			})
-		})
-	}
-}
-
-func TestATickBeginsALogThatWasEmptiedMeanwhile(t *testing.T) {
-	inLab(t, func(t *testing.T, l *lab) {
-		l.receive(messages(tick))
-		fresh := newWorld(t)
-		l.tables = fresh.tables
-		l.receive(messages(hint("mySecret")))
-		l.wantHead(0)
-		l.receive(messages(tick))
-		l.wantHead(1)
-	})
-}
-
-func TestATickThatCannotBeginTheLogFails(t *testing.T) {
-	inLab(t, func(t *testing.T, l *lab) {
-		l.on(func(w *world) {
-			w.onCall = func(*http.Request, string, string) *refusal {
-				return &refusal{http.StatusBadRequest, "AccessDeniedException"}
-			}
-		})
-		l.receive(messages(tick), "m1")
-		if _, err := l.invoke(tick); err == nil || !strings.HasPrefix(err.Error(), `event "tick-1": failed: loading the head: `) {
-			t.Errorf("directly invoked: got %v", err)
-		}
-	})
-}
-
 func TestAMessageOfSeveralEventsComesBackOnce(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.receive(messages(tick, "["+hint("mySecret")+",{},"+hint("mySecret")+",{}]", "[{}]"), "m2", "m3")
@@ -430,143 +387,5 @@ func TestWithoutAFunctionsARNNothingIsDone(t *testing.T) {
 			}
 		}
 		l.wantHead(0)
-	})
-}
-
-func TestDeliveringEndsBeforeTheInvocationAndIsResumed(t *testing.T) {
-	inLab(t, func(t *testing.T, l *lab) {
-		l.on(func(w *world) {
-			w.onPush = func(r *http.Request) { <-r.Context().Done() }
-		})
-		event := moved(neon, l.put(t, neon, "one"))
-		ctx, cancel := invocation(t)
-		defer cancel()
-		ctx, end := context.WithTimeout(ctx, 5*time.Second)
-		defer end()
-		began := time.Now()
-		a, err := l.handler.handle(ctx, json.RawMessage(messages(event)))
-		if took := time.Since(began); err != nil || len(a.Failures) > 0 || took > 5*time.Second-reserve {
-			t.Fatalf("answered %+v, %v after %v", a, err, took)
-		}
-		if _, open := l.deliveries(t, 2); !open {
-			t.Fatal("the fan-out is closed although the function has not answered")
-		}
-		l.on(func(w *world) { w.onPush = nil })
-		l.restart()
-		l.receive(messages(hint("mySecret"))) // of whatever kind
-		if deliveries, open := l.deliveries(t, 2); open || len(deliveries) != 2 || deliveries[0].Outcome != invalidation.Acknowledged {
-			t.Errorf("deliveries %+v, open %t", deliveries, open)
-		}
-	})
-}
-
-func TestAFunctionThatCannotBeInvokedBringsNoMessageBack(t *testing.T) {
-	inLab(t, func(t *testing.T, l *lab) {
-		l.on(func(w *world) {
-			w.onCall = func(r *http.Request, _, _ string) *refusal {
-				if strings.HasSuffix(r.URL.Path, "/invocations") {
-					return &refusal{http.StatusForbidden, "AccessDeniedException"}
-				}
-				return nil
-			}
-		})
-		l.receive(messages(moved(neon, l.put(t, neon, "one"))))
-		deliveries, open := l.deliveries(t, 2)
-		if open || len(deliveries) != 2 || deliveries[0].Outcome != invalidation.Undelivered || deliveries[0].Attempts != 1 {
-			t.Errorf("deliveries %+v, open %t", deliveries, open)
-		}
-	})
-}
-
-// What comes back is exactly what an operator has to see in the dead-letter queue.
-func TestUnfinishedOutcomes(t *testing.T) {
-	for outcome, want := range map[string]bool{
-		string(invalidation.Appended): false, string(invalidation.Duplicate): false, string(invalidation.Unchanged): false,
-		string(invalidation.Misrouted): false, string(invalidation.Failed): true,
-		string(events.Ignored): false, string(events.Scheduled): false, string(events.Malformed): true, string(events.Unknown): true,
-	} {
-		if got := (&item{outcome: outcome}).unfinished(); got != want {
-			t.Errorf("%s: got %t", outcome, got)
-		}
-	}
-}
-
-// TestATickFindsAChangeWhoseEventNeverCame, and delivers it.
-func TestATickFindsAChangeWhoseEventNeverCame(t *testing.T) {
-	inLab(t, func(t *testing.T, l *lab) {
-		l.put(t, neon, "one")
-		l.receive(messages(tick)) // it was there before anybody looked
-		l.wantHead(1)
-		time.Sleep(5 * time.Minute)
-		versionID := l.put(t, neon, "two")
-		l.receive(messages(tick))
-		l.wantHead(2)
-		if row := l.head(t); len(row.Changes) != 1 || row.Changes[0].VersionID != versionID {
-			t.Errorf("the log says %+v", row.Changes)
-		}
-		if deliveries, open := l.deliveries(t, 2); open || len(deliveries) != 2 || deliveries[0].Outcome != invalidation.Acknowledged {
-			t.Errorf("deliveries %+v, open %t", deliveries, open)
-		}
-		for _, want := range []string{
-			`"msg":"a change whose event never came"`,
-			`"msg":"reconciled","requestId":"request-1","listed":1,"described":1,"found":1,"full":false,"completed":true`,
-		} {
-			if !strings.Contains(l.logs.String(), want) {
-				t.Errorf("no log line has %s in\n%s", want, l.logs)
-			}
-		}
-	})
-}
-
-// TestReconcilingLeavesTimeToDeliver: and says what it could not do.
-func TestReconcilingLeavesTimeToDeliver(t *testing.T) {
-	inLab(t, func(t *testing.T, l *lab) {
-		l.receive(messages(tick))
-		l.on(func(w *world) {
-			w.onCall = func(r *http.Request, operation, _ string) *refusal {
-				if operation == "ListSecrets" {
-					<-r.Context().Done()
-				}
-				return nil
-			}
-		})
-		began := time.Now()
-		l.receive(messages(tick))
-		if took, want := time.Since(began), time.Second+time.Minute-deliverReserve; took != want {
-			t.Errorf("it took %v, want %v", took, want)
-		}
-		if !strings.Contains(l.logs.String(), `"msg":"reconciling: the next tick begins again"`) {
-			t.Errorf("no error is logged in\n%s", l.logs)
-		}
-	})
-}
-
-// TestWhatIsLeftPendingIsResumedByAMessageToOurselves.
-func TestWhatIsLeftPendingIsResumedByAMessageToOurselves(t *testing.T) {
-	inLab(t, func(t *testing.T, l *lab) {
-		l.on(func(w *world) {
-			w.answer = func(out http.ResponseWriter, _ wire.Invalidation) bool {
-				out.Header().Set("X-Amzn-Errortype", "TooManyRequestsException")
-				out.WriteHeader(http.StatusTooManyRequests)
-				return true
-			}
-		})
-		l.receive(messages(moved(neon, l.put(t, neon, "one"))))
-		deliveries, open := l.deliveries(t, 2)
-		if !open || deliveries[0].Outcome != invalidation.Pending || deliveries[0].Reason != invalidation.Throttled {
-			t.Fatalf("deliveries %+v, open %t", deliveries, open)
-		}
-		if len(l.resumes) != 1 || l.resumes[0].after != 5*time.Second {
-			t.Fatalf("messages to ourselves: %+v", l.resumes)
-		}
-		l.on(func(w *world) { w.answer = nil })
-		l.receive(messages(l.resumes[0].body))
-		if deliveries, open := l.deliveries(t, 2); open || deliveries[0].Outcome != invalidation.Acknowledged {
-			t.Errorf("deliveries %+v, open %t", deliveries, open)
-		}
-		l.wantOutcomes("appended", "resume")
-		if len(l.resumes) != 1 {
-			t.Errorf("messages to ourselves: %+v", l.resumes)
-		}
 	})
 }
