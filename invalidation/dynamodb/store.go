@@ -5,7 +5,7 @@
 //	operations  pk "secret"         sk name       how a secret stands: data, sequence
 //	            pk "audit"          sk revision   what caused it: data
 //	            pk "open"           sk revision   a fan-out under way: hash, data
-//	            pk "delivery#"+rev  sk service + "#" + function: what became of it: data
+//	            pk "delivery#"+rev  sk service + "#" + function + "#" + hash: what became of it: data, outcome
 package dynamodb
 
 import (
