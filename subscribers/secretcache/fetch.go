@@ -74,8 +74,6 @@ func (c *Cache) runFetch(e *entry, f *fetch) {
 // tryFetch asks Secrets Manager once and lands the answer. late asks for another try; changed is the entry whose
 // OnChange is to be told.
 func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
-	defer cancel()
 	c.mu.Lock()
 	f.known = c.knownOf(f.name)
 	c.mu.Unlock()
@@ -83,8 +81,7 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	if try >= labelTries && f.known != nil {
 		versionID = f.known.VersionID
 	}
-	f.sent = c.now() // a value's age counts from before it was asked for
-	got, err := c.cfg.Secrets.Get(ctx, f.id, versionID)
+	got, err := c.get(f, versionID)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,7 +98,7 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	if known == nil {
 		known = f.known // it was young enough to judge by when the request was sent
 	}
-	gone := errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted)
+	gone := isGone(err)
 	switch {
 	case err != nil && !gone:
 		c.fail(e, f, err)
@@ -120,6 +117,24 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	}
 	return false, c.install(e, f, got)
 }
+
+// get asks Secrets Manager, and once more if that failed and the environment may have been frozen meanwhile: whoever reads
+// after the thaw waits for this fetch, and what had become of it before is not their fault.
+func (c *Cache) get(f *fetch, versionID string) (got Fetched, err error) {
+	for range 2 {
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
+		rests := c.rests.Load()
+		f.sent = c.now() // a value's age counts from before it was asked for
+		got, err = c.cfg.Secrets.Get(ctx, f.id, versionID)
+		cancel()
+		if err == nil || isGone(err) || c.rests.Load() == rests {
+			break
+		}
+	}
+	return got, err
+}
+
+func isGone(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) }
 
 func newVersion(got Fetched, sent instant) *version {
 	return &version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: sent}
