@@ -55,26 +55,29 @@ func confirm(known SecretRow, is answer, s events.Signal, late time.Duration) ve
 	return v
 }
 
-// confirmMissing handles "not found". Secrets Manager is eventually consistent, so one such answer proves nothing; two
-// that are a lag apart do. The deletion is dated by when the first was asked for.
+// confirmMissing handles "not found". Secrets Manager is eventually consistent, so such an answer may be of before the
+// secret was there: it counts a lag after what is known to have been. A second one a lag later shows that it did not come
+// back, and the deletion is dated by the first. A secret known as deleted is deleted anew if an event proves that it was
+// there in between: a cache may hold what it was then.
 func confirmMissing(known SecretRow, is answer, s events.Signal, late time.Duration) verdict {
+	there := known.LastChanged
+	if provesThere(s) && s.Time.After(there) {
+		there = s.Time.Add(time.Second) // events are dated to the second
+	}
 	switch {
-	case known.State == Deleted && !deletedAgain(known, s):
+	case known.State == Deleted && known.MissingSince.IsZero() && !thereSince(known.Changed, s):
 		created := s.Trusted && s.Kind != events.Deleted && s.Time.Add(time.Second).After(known.Changed)
 		return verdict{again: created && is.asked.Sub(s.Time) <= late+time.Second} // its name is in use again, but not yet seen
-	case known.State == Deleted:
-		next := known
-		next.LastChanged = is.answered.UTC()
-		next.Changed = next.LastChanged
-		return verdict{row: &next, change: &wire.Change{Name: known.Name, Kind: wire.Deleted, At: next.LastChanged}}
 	case known.Sequence == 0 && !s.Trusted:
 		return verdict{} // anybody may send a hint about a name that never was
+	case is.asked.Sub(there) < late:
+		return verdict{again: true}
 	}
 	next := known
 	if next.State == "" {
 		next.State = Empty // AWS told of it, so it was there, and may be cached
 	}
-	if known.MissingSince.IsZero() {
+	if !known.MissingSince.After(there) || thereSince(known.MissingSince, s) {
 		next.MissingSince = is.answered.UTC()
 		return verdict{row: &next, again: true}
 	}
@@ -86,9 +89,14 @@ func confirmMissing(known SecretRow, is answer, s events.Signal, late time.Durat
 	return verdict{row: &next, change: &wire.Change{Name: known.Name, Kind: wire.Deleted, At: known.MissingSince}}
 }
 
-// deletedAgain reports whether an event proves that a secret known as deleted was there once more in between.
-func deletedAgain(known SecretRow, s events.Signal) bool {
-	return s.Trusted && s.Kind == events.Deleted && s.Time.After(known.Changed.Add(slack))
+// provesThere reports whether an event proves that its secret was there when it happened.
+func provesThere(s events.Signal) bool {
+	return s.Trusted && (s.Kind == events.Moved || s.Kind == events.Restored)
+}
+
+// thereSince reports whether an event proves that its secret was there once more after a time.
+func thereSince(t time.Time, s events.Signal) bool {
+	return (provesThere(s) || s.Trusted && s.Kind == events.Deleted) && s.Time.After(t.Add(slack))
 }
 
 // changeOf returns what happened to AWSCURRENT between what is known and what is.
@@ -127,18 +135,20 @@ func wasElsewhere(known SecretRow, is answer, s events.Signal) bool {
 }
 
 // behind reports whether the answer may be of before the event: then it was last changed before the event, and the
-// event's version is not current in it, or was current long before the event already. A hint's version and time are anybody's, so they are not compared.
+// event's state does not show in it, or did so long before the event already. A hint's version and time are anybody's, so they are not compared.
 func behind(is answer, s events.Signal, late time.Duration) bool {
-	if !s.Trusted || !is.LastChanged.Before(s.Time) || is.asked.Sub(s.Time) > late+time.Second {
+	// Events are dated to the second: what changed in that second may be of before.
+	if !s.Trusted || !is.LastChanged.Before(s.Time.Add(time.Second)) || is.asked.Sub(s.Time) > late+time.Second {
 		return false
 	}
+	before := is.LastChanged.Add(slack).Before(s.Time)
 	switch s.Kind {
 	case events.Moved:
-		return s.VersionID != "" && s.VersionID != is.Current || is.LastChanged.Add(slack).Before(s.Time)
+		return before || s.VersionID != "" && s.VersionID != is.Current
 	case events.Deleted:
-		return !is.Deleted
+		return before || !is.Deleted
 	case events.Restored:
-		return is.Deleted
+		return before || is.Deleted
 	default:
 		return false
 	}

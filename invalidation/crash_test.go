@@ -157,6 +157,7 @@ func TestAFaultAtEveryStepLosesNothing(t *testing.T) {
 			func(w *world) []events.Signal {
 				w.known(w.broadcaster())
 				w.deliver(w.broadcaster())
+				time.Sleep(settled)
 				w.erase(neon)
 				told := w.event(events.Deleted, neon, "")
 				w.confirm(w.broadcaster(), invalidation.Failed, told)

@@ -71,9 +71,9 @@ type Fanout struct {
 type Fanouts interface {
 	// Open returns the open fan-outs, oldest first.
 	Open(ctx context.Context) ([]Fanout, error)
-	// Deliveries returns those of a revision.
+	// Deliveries returns those of a revision, also of another row that had it before the table was restored.
 	Deliveries(ctx context.Context, revision int64) ([]Delivery, error)
-	// Record writes deliveries in the place of those before.
+	// Record writes deliveries in the place of those before, but a pending one never in the place of an outcome.
 	Record(ctx context.Context, deliveries []Delivery) error
 	// Close ends a fan-out if it is still the one with this hash.
 	Close(ctx context.Context, f Fanout) error

@@ -59,9 +59,17 @@ func (s *Store) each(ctx context.Context, partition string, take func(item) erro
 func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) error {
 	puts := make([]types.WriteRequest, 0, len(deliveries))
 	for _, d := range deliveries {
-		i, err := dataItem(deliveryPartition+wire.RevisionKey(d.Revision), d.Subscription+"#"+d.Function, d)
+		sort := d.Subscription + "#" + d.Function + "#" + d.Hash
+		i, err := dataItem(deliveryPartition+wire.RevisionKey(d.Revision), sort, d)
 		if err != nil {
 			return err
+		}
+		i["outcome"] = text(string(d.Outcome))
+		if d.Outcome == invalidation.Pending {
+			if err := s.recordPending(ctx, i); err != nil {
+				return err
+			}
+			continue
 		}
 		puts = append(puts, types.WriteRequest{PutRequest: &types.PutRequest{Item: i}})
 	}
@@ -74,6 +82,20 @@ func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) 
 			return fmt.Errorf("recording deliveries: %w", err)
 		}
 		puts = append(puts[len(some):], out.UnprocessedItems[s.operations]...)
+	}
+	return nil
+}
+
+// recordPending writes a delivery that is not over, unless somebody else has brought it to its outcome: then the fan-out
+// may be closed, and nobody would come back to it.
+func (s *Store) recordPending(ctx context.Context, i item) error {
+	_, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.operations, Item: i, ConditionExpression: aws.String("attribute_not_exists(pk) OR #outcome = :pending"),
+		ExpressionAttributeNames:  map[string]string{"#outcome": "outcome"},
+		ExpressionAttributeValues: item{":pending": text(string(invalidation.Pending))},
+	})
+	if err = conflictOr(err); err != nil && !errors.Is(err, invalidation.ErrConflict) {
+		return fmt.Errorf("recording deliveries: %w", err)
 	}
 	return nil
 }

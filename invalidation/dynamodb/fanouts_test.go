@@ -118,3 +118,34 @@ func TestRecordWritesAllItIsGiven(t *testing.T) {
 		t.Errorf("recording nothing: %v", err)
 	}
 }
+
+// TestAPendingDeliveryTakesNoOutcomeBack: two broadcasters deliver at once, and the one that had no answer is the slower.
+// Its fan-out is closed by then, so nobody would come back to what stands as pending.
+func TestAPendingDeliveryTakesNoOutcomeBack(t *testing.T) {
+	w := newWorld(t)
+	delivery := invalidation.Delivery{Revision: 1, Hash: "1", Subscription: "payments-api"}
+	for _, outcome := range []invalidation.Outcome{
+		invalidation.Pending, invalidation.Undelivered, invalidation.Pending, invalidation.Acknowledged, invalidation.Pending,
+	} {
+		d := delivery
+		d.Outcome = outcome
+		if err := w.store.Record(t.Context(), []invalidation.Delivery{d}); err != nil {
+			t.Fatal(err)
+		}
+		if outcome != invalidation.Pending || delivery.Outcome == "" {
+			delivery.Outcome = outcome
+		}
+		got, err := w.store.Deliveries(t.Context(), 1)
+		if diff := cmp.Diff([]invalidation.Delivery{delivery}, got); err != nil || diff != "" {
+			t.Errorf("after %s: %v (-want +got)\n%s", outcome, err, diff)
+		}
+	}
+	other := invalidation.Delivery{Revision: 1, Hash: "2", Subscription: "payments-api", Outcome: invalidation.Pending}
+	if err := w.store.Record(t.Context(), []invalidation.Delivery{other}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.store.Deliveries(t.Context(), 1)
+	if diff := cmp.Diff([]invalidation.Delivery{delivery, other}, got); err != nil || diff != "" {
+		t.Errorf("another row of that revision: %v (-want +got)\n%s", err, diff)
+	}
+}

@@ -6,7 +6,7 @@
 //	            pk "audit"          sk revision   what caused it: data
 //	            pk "open"           sk revision   a fan-out under way: hash, data
 //	            pk "control"        sk "reconcile": how far reconciling has come: data
-//	            pk "delivery#"+rev  sk service + "#" + function: what became of it: data
+//	            pk "delivery#"+rev  sk service + "#" + function + "#" + hash: what became of it: data, outcome
 package dynamodb
 
 import (

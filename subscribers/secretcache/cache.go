@@ -40,12 +40,15 @@ type Cache struct {
 	// a check stores it after its marks, so whoever sees the check sees the marks.
 	checked atomic.Pointer[instant]
 
+	invocations atomic.Int64 // under way, as far as the wrapped handler sees them
+	rests       atomic.Int64 // how often the last of them ended: the environment may have been frozen then
+
 	mu      sync.Mutex // guards all below, and what entry says it guards
 	entries map[string]*entry
 	known   map[string]knownChange // the newest change of each name, for as long as late answers are to be expected
 	cursor  cursor
 	recent  []cursor // the last rows seen, to tell a true push from a forged one
-	marks   uint64   // how often anything was marked
+	marks   uint64   // how often anything was marked, or would have been
 	check   *check   // the one on its way, or nil
 	breaker breaker
 	counts  wire.Counts
