@@ -228,6 +228,9 @@ func (c *Cache) moveTo(to cursor, page Page, sent, landed instant) {
 		c.report.due = true
 	}
 	for name, known := range c.known {
+		if known.appended.IsZero() {
+			known.appended = page.Date // what a rejection has told: the log's clock counts from here
+		}
 		known.age, known.anchor = max(known.ageAt(landed), page.since(known.appended)), landed
 		c.known[name] = known
 		if known.age > lateFor {
@@ -292,7 +295,7 @@ func (c *Cache) remember(at cursor) {
 // A knownChange is the newest change of a name, and how old its row is.
 type knownChange struct {
 	wire.Change
-	appended time.Time     // by the broadcaster's clock
+	appended time.Time     // by the broadcaster's clock; zero until a check dates what no row has told
 	age      time.Duration // of the row at anchor, at least
 	anchor   instant       // when the newest answer of the log landed here
 }
