@@ -247,5 +247,6 @@ func (c *Cache) replaced(e *entry, v *version) {
 		return
 	}
 	change := wire.Change{Name: e.name, Kind: wire.Moved, VersionID: v.id, At: v.created}
-	c.known[e.name] = knownChange{Change: change, anchor: v.sent}
+	// This environment's clock stands in for the broadcaster's: after a freeze the log's own then tells that the minute is over.
+	c.known[e.name] = knownChange{Change: change, appended: time.Unix(0, v.sent.wall), anchor: v.sent}
 }
