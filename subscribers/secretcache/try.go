@@ -247,6 +247,5 @@ func (c *Cache) replaced(e *entry, v *version) {
 		return
 	}
 	change := wire.Change{Name: e.name, Kind: wire.Moved, VersionID: v.id, At: v.created}
-	// This environment's clock stands in for the broadcaster's: after a freeze the log's own then tells that the minute is over.
-	c.known[e.name] = knownChange{Change: change, appended: time.Unix(0, v.sent.wall), anchor: v.sent}
+	c.known[e.name] = knownChange{Change: change, anchor: v.sent} // the next check dates it by the log's clock
 }
