@@ -24,6 +24,8 @@ const (
 
 	// usual is how long a run lasts.
 	usual = 20 * time.Second
+	// aftermath is how long the killing goes on after the last change, so that nothing that comes later makes up for it.
+	aftermath = 3 * time.Second
 	// killedEvery is how often somebody is to be killed at least: about a tenth of what a quiet machine comes to.
 	killedEvery = 2 * time.Second
 	// patience bounds every wait: far more than any takes, also on a busy machine.
@@ -65,7 +67,9 @@ func TestABroadcasterThatIsKilledAtRandomLosesNothing(t *testing.T) {
 	}
 	troubled, end := context.WithTimeout(t.Context(), lasts)
 	defer end()
-	trouble.Go(func() { w.change(troubled) })
+	changing, quiet := context.WithTimeout(troubled, lasts-aftermath)
+	defer quiet()
+	trouble.Go(func() { w.change(changing) })
 	trouble.Go(func() { w.tickAgainAndAgain(troubled) })
 	trouble.Go(func() { w.kill(troubled) })
 	trouble.Wait()

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/queue"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 )
@@ -75,7 +74,7 @@ func (w *world) createSecrets() {
 // change changes secrets at random until ctx ends, and sends what AWS would tell of it: late, twice, or not at all.
 func (w *world) change(ctx context.Context) {
 	r := w.random(3)
-	for pause(ctx, between(r, 10*time.Millisecond, 150*time.Millisecond)) {
+	for pause(ctx, between(r, 0, 150*time.Millisecond)) {
 		s := w.all[r.IntN(len(w.all))]
 		told, err := w.changeOnce(r, s)
 		if err != nil {
@@ -192,34 +191,6 @@ func (w *world) tickAgainAndAgain(ctx context.Context) {
 	for pause(ctx, between(r, time.Second, 3*time.Second)) {
 		w.counts.ticks.Add(1)
 		_ = w.tick(ctx)
-	}
-}
-
-// kill kills one of the broadcaster's processes that are at work, again and again, until ctx ends.
-func (w *world) kill(ctx context.Context) {
-	r := w.random(5)
-	for pause(ctx, between(r, 0, 300*time.Millisecond)) {
-		var busy []functions.Environment
-		for _, e := range w.host.Environments() {
-			if e.Function == broadcaster && e.State == functions.Busy {
-				busy = append(busy, e)
-			}
-		}
-		if len(busy) == 0 {
-			continue
-		}
-		if err := w.host.Kill(busy[r.IntN(len(busy))].ID); err != nil {
-			w.t.Error(err)
-			return
-		}
-		w.counts.kills.Add(1)
-		open, err := w.store.Open(ctx)
-		if err != nil && ctx.Err() == nil {
-			w.t.Error(err)
-		}
-		if len(open) > 0 {
-			w.counts.killsInFanout.Add(1)
-		}
 	}
 }
 

@@ -84,6 +84,7 @@ type world struct {
 	created   time.Time
 
 	settled atomic.Bool // Secrets Manager answers with what is now
+	strike  strike
 	counts  counts
 	records sync.WaitGroup // requests whose record is being written
 
@@ -113,12 +114,12 @@ func newWorld(t *testing.T, seed uint64) *world {
 	w.openTables()
 	w.createTables()
 	var err error
-	if w.host, err = functions.New(functions.Config{Region: region, AccountID: account, Output: w.output, After: w.afterPush}); err != nil {
+	if w.host, err = functions.New(functions.Config{Region: region, AccountID: account, Output: w.output, Before: w.beforePush, After: w.afterPush}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.done(w.host.Close()) })
 	w.secrets = secrets.New(secrets.Config{Region: region, Account: account, Lag: w.lag})
-	w.queue = queue.New(queue.Config{Invoke: w.invokeBroadcaster, VisibilityTimeout: comeBack, Concurrency: 3})
+	w.queue = queue.New(queue.Config{Invoke: w.invokeBroadcaster, VisibilityTimeout: comeBack, Concurrency: 4})
 	w.createSecrets()
 	w.deploy(program)
 	return w
@@ -252,7 +253,9 @@ func (w *world) recorded() http.HandlerFunc {
 		}
 		r.Body = io.NopCloser(strings.NewReader(string(request)))
 		answer := httptest.NewRecorder()
-		w.route(answer, r)
+		if !w.called(func() { w.route(answer, r) }) {
+			return
+		}
 		_, err = fmt.Fprintf(file, "%s %s\n%d %s\n", r.Header.Get("X-Amz-Target"), request, answer.Code, answer.Body)
 		w.done(err)
 		for name, values := range answer.Header() {
@@ -292,14 +295,6 @@ func (w *world) invokeBroadcaster(ctx context.Context, payload []byte) (answer [
 		w.counts.failed.Add(1)
 	}
 	return result.Payload, result.FunctionError, nil
-}
-
-// afterPush sees every push that reached an environment.
-func (w *world) afterPush(_ functions.Invocation, r functions.Result) {
-	w.counts.pushes.Add(1)
-	if r.FunctionError == "" {
-		w.counts.acks.Add(1)
-	}
 }
 
 // reopen closes everything that runs, and reads what the tables' file holds as if the machine had been started again.
