@@ -13,30 +13,35 @@ const (
 	killEvery = 300 * time.Millisecond
 	// maxCalls is how many calls of the broadcaster later it is killed at the most: about as many as one event takes.
 	maxCalls = 25
+	// appending is the operation that appends to the log.
+	appending = "DynamoDB_20120810.TransactWriteItems"
 )
 
 // A strike is when the broadcaster is to be killed: at one of its calls to come. The zero strike never.
 type strike struct {
 	mu    sync.Mutex
-	left  int  // calls until then
-	after bool // once the call has had its effect, not before
+	left  int    // calls until then
+	only  string // calls of another operation do not count; "": all do
+	after bool   // once the call has had its effect, not before
 	done  chan struct{}
 }
 
 // arm has the nth call from now on struck and returns a channel that is closed then.
-func (s *strike) arm(n int, after bool) <-chan struct{} {
+func (s *strike) arm(n int, only string, after bool) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.left, s.after, s.done = n, after, make(chan struct{})
+	s.left, s.only, s.after, s.done = n, only, after, make(chan struct{})
 	return s.done
 }
 
 // next counts a call and says whether it is to be struck before or after its effect.
-func (s *strike) next() (before, after bool) {
+func (s *strike) next(operation string) (before, after bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.left--
-	if s.left != 0 {
+	if s.left == 0 || s.only != "" && s.only != operation {
+		return false, false
+	}
+	if s.left--; s.left > 0 {
 		return false, false
 	}
 	close(s.done)
@@ -55,11 +60,31 @@ func (w *world) kill(ctx context.Context) {
 			continue
 		}
 		select {
-		case <-w.strike.arm(1+r.IntN(maxCalls), r.IntN(2) == 0):
+		case <-w.strike.arm(1+r.IntN(maxCalls), "", r.IntN(2) == 0):
 		case <-ctx.Done():
 		}
 	}
-	w.strike.arm(0, false)
+	w.strike.arm(0, "", false)
+}
+
+// lastAct makes one more change when everything is handled, and kills the broadcaster between its append and its first push:
+// nothing comes later that would make up for it but the message's return.
+func (w *world) lastAct(ctx context.Context) {
+	w.t.Helper()
+	if err := w.queue.Wait(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	struck := w.strike.arm(1, appending, true)
+	told, err := w.changeOnce(w.random(6), w.all[0])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.queue.Send(told)
+	select {
+	case <-struck:
+	case <-ctx.Done():
+		w.t.Fatalf("waiting for the last append: %v", ctx.Err())
+	}
 }
 
 // busy returns the broadcaster's environments that are at work.
@@ -87,8 +112,8 @@ func (w *world) killNow(environments ...string) {
 
 // called lets a call of the broadcaster have its effect, unless it is killed before. It returns false if nobody is left who
 // waits for the answer.
-func (w *world) called(effect func()) bool {
-	before, after := w.strike.next()
+func (w *world) called(operation string, effect func()) bool {
+	before, after := w.strike.next(operation)
 	if before {
 		w.killNow(w.busy()...)
 		return false
@@ -102,7 +127,7 @@ func (w *world) called(effect func()) bool {
 
 // beforePush sees every push before it reaches an environment.
 func (w *world) beforePush(functions.Invocation) error {
-	if !w.called(func() {}) {
+	if !w.called("Invoke", func() {}) {
 		return functions.ErrDropConnection
 	}
 	return nil
@@ -114,5 +139,5 @@ func (w *world) afterPush(_ functions.Invocation, r functions.Result) {
 	if r.FunctionError == "" {
 		w.counts.acks.Add(1)
 	}
-	w.called(func() {})
+	w.called("Invoke", func() {})
 }

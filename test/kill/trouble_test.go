@@ -201,6 +201,7 @@ func (w *world) settle() {
 	w.settled.Store(true)
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
+	w.lastAct(ctx)
 	if err := w.queue.Wait(ctx); err != nil {
 		w.t.Fatal(err)
 	}
