@@ -4,9 +4,10 @@ SHELL := bash
 
 FLEET_CHECKS ?= 100
 BENCH_TIME ?= 5s
+KILL_FOR ?= 3m
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help demo test lint fmt bench mutants build
+.PHONY: help demo test kill lint fmt bench mutants build
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -16,8 +17,12 @@ demo: ## Watch a secret change and every environment follow; needs only Go. ARGS
 
 test: ## Set up what the tests need, run everything with the race detector
 	go vet ./...
-	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v /test/fleet)
+	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
+	KILL_FOR=60s go test -race ./test/kill
+
+kill: ## Kill the broadcaster at random under load, for KILL_FOR=3m; KILL_SEED=n makes the same trouble again
+	KILL_FOR=$(KILL_FOR) go test -race -count 1 -timeout 0 -v ./test/kill
 
 mutants: ## Break the code in every way we know; the fleet model must notice each
 	go run ./test/mutants
