@@ -137,7 +137,7 @@ func (e *environment) thaw() {
 	}
 }
 
-// pass holds up whoever runs in a frozen environment.
+// pass holds up whoever runs in a frozen environment. Who goes on first after a thaw is open.
 func (e *environment) pass() {
 	for {
 		e.mu.Lock()
@@ -147,6 +147,7 @@ func (e *environment) pass() {
 			return
 		}
 		<-thawed
+		time.Sleep(e.upTo(100 * time.Millisecond))
 	}
 }
 

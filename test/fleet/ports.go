@@ -93,7 +93,7 @@ func (p secretsPort) Get(ctx context.Context, id, versionID string) (secretcache
 	e := p.e
 	sent := time.Now()
 	slow := 80 * time.Millisecond
-	if e.roll(6) == 0 {
+	if e.roll(4) == 0 {
 		slow = 4 * time.Second
 	}
 	if err := e.travel(ctx, slow); err != nil {

@@ -68,6 +68,9 @@ func run(ctx context.Context, names []string) error {
 			}
 			began := time.Now()
 			how, err := kill(ctx, patch)
+			if ctx.Err() != nil {
+				return // interrupted: nothing is known of it
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			name := strings.TrimSuffix(filepath.Base(patch), ".patch")
