@@ -211,6 +211,14 @@ func TestWhatCannotBeDecodedIsAnErrorThatSaysWhere(t *testing.T) {
 			operationsTable, "delivery#" + wire.RevisionKey(7), "payments-api", "data",
 			func(w *world) error { _, err := w.store.Deliveries(w.t.Context(), 7); return err },
 		},
+		"one of all secrets' rows": {
+			operationsTable, "secret", neon, "data",
+			func(w *world) error { _, err := w.store.Secrets(w.t.Context()); return err },
+		},
+		"how far reconciling has come": {
+			operationsTable, "control", "reconcile", "data",
+			func(w *world) error { _, err := w.store.Progress(w.t.Context()); return err },
+		},
 	} {
 		const unreadable = "canary-4711"
 		for form, value := range map[string]types.AttributeValue{
@@ -242,7 +250,10 @@ func TestWithoutTables(t *testing.T) {
 	_, reading := w.store.Deliveries(t.Context(), 1)
 	recording := w.store.Record(t.Context(), []invalidation.Delivery{{Revision: 1, Subscription: "payments-api", Time: time.Unix(0, 0)}})
 	closing := w.store.Close(t.Context(), invalidation.Fanout{Position: invalidation.Position{Revision: 1}})
-	for i, err := range []error{loading, opening, reading, recording, closing} {
+	_, sweeping := w.store.Secrets(t.Context())
+	_, asking := w.store.Progress(t.Context())
+	saving := w.store.SaveProgress(t.Context(), invalidation.Progress{})
+	for i, err := range []error{loading, opening, reading, recording, closing, sweeping, asking, saving} {
 		var missing *types.ResourceNotFoundException
 		if !errors.As(err, &missing) {
 			t.Errorf("call %d: got %v", i, err)

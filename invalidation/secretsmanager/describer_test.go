@@ -37,10 +37,14 @@ func (r *recorded) RoundTrip(request *http.Request) (*http.Response, error) {
 }
 
 func describerOn(transport http.RoundTripper) *secretsmanager.Describer {
-	return secretsmanager.New(sdk.New(sdk.Options{
+	return secretsmanager.New(clientOn(transport))
+}
+
+func clientOn(transport http.RoundTripper) *sdk.Client {
+	return sdk.New(sdk.Options{
 		Region: "eu-west-2", RetryMaxAttempts: 1, HTTPClient: &http.Client{Transport: transport},
 		Credentials: credentials.NewStaticCredentialsProvider("placeholder", "placeholder", ""),
-	}))
+	})
 }
 
 // TestDescribe: what the local Secrets Manager holds after some calls, as the broadcaster sees it.

@@ -190,4 +190,14 @@ func listDeleted(f *fixture) {
 	f.equal(got, []string{"/bank/test/kyc/other"})
 	got, _ = f.list(secretsmanager.ListSecretsInput{IncludePlannedDeletion: aws.Bool(true)})
 	f.equal(got, []string{"/bank/test/kyc/other", name})
+	out, err := f.client.ListSecrets(f.Context(), &secretsmanager.ListSecretsInput{
+		IncludePlannedDeletion: aws.Bool(true), Filters: nameFilter("/bank/test/"), MaxResults: aws.Int32(100),
+	})
+	f.must(err)
+	f.equal(len(out.SecretList), 2)
+	for _, s := range out.SecretList {
+		if (s.DeletedDate != nil) != (*s.Name == name) {
+			f.Errorf("%s has DeletedDate %v", *s.Name, s.DeletedDate)
+		}
+	}
 }
