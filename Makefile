@@ -15,11 +15,12 @@ help: ## What can be made
 demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--help
 	@go run ./cmd/broadcaster demo $(ARGS)
 
-test: ## Set up what the tests need, run everything with the race detector
+test: ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants
 	go vet ./...
 	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
 	KILL_FOR=60s go test -race ./test/kill
+	go run ./test/mutants
 
 kill: ## Kill the broadcaster at random under load, for KILL_FOR=3m; KILL_SEED=n makes the same trouble again
 	KILL_FOR=$(KILL_FOR) go test -race -count 1 -timeout 0 -v ./test/kill
