@@ -30,6 +30,29 @@ type fault struct {
 	dead  bool
 }
 
+// A kindOfFault is what a fault does at whichever step.
+type kindOfFault struct{ dies, after bool }
+
+func kindsOfFault() map[string]kindOfFault {
+	return map[string]kindOfFault{
+		"dies before its effect":  {true, false},
+		"dies after its effect":   {true, true},
+		"fails before its effect": {false, false},
+		"fails after its effect":  {false, true},
+	}
+}
+
+// at returns a fault at a step, and the context of whoever it strikes: it ends with the one that dies.
+func (k kindOfFault) at(ctx context.Context, step int) (*fault, context.Context) {
+	ctx, end := context.WithCancelCause(ctx)
+	return &fault{at: step, after: k.after, dies: k.dies, fail: func() error {
+		if k.dies {
+			end(errInjected)
+		}
+		return errInjected
+	}}, ctx
+}
+
 // strikes counts a call and says where the fault strikes it.
 func (f *fault) strikes() (before, after bool) {
 	f.mu.Lock()
@@ -67,12 +90,45 @@ func faultyWrite(f *fault, effect func() error) error {
 type ports struct {
 	f       *fault
 	secrets invalidation.Describer
+	lister  invalidation.Lister
 	store   *dynamodb.Store
 	pusher  invalidation.Pusher
 }
 
+// behind returns a broadcaster's ports behind a fault.
+func (w *world) behind(f *fault) ports { return ports{f, w.describer(), w.lister(), w.store, w} }
+
 func (p ports) configure(cfg *invalidation.Config) {
-	cfg.Secrets, cfg.Log, cfg.Fanouts, cfg.Pusher = p, p, p, p
+	cfg.Secrets, cfg.Log, cfg.Fanouts, cfg.Pusher, cfg.Lister, cfg.Sweeps = p, p, p, p, p, p
+	cfg.Audience = invalidation.NewAudience("prod", "payments", p, p, nil)
+}
+
+func (p ports) Look(ctx context.Context, function string) (invalidation.FunctionState, error) {
+	return faulty(p.f, func() (invalidation.FunctionState, error) { return willing{}.Look(ctx, function) })
+}
+
+func (p ports) Of(ctx context.Context, service string) ([]wire.Report, error) {
+	return faulty(p.f, func() ([]wire.Report, error) { return willing{}.Of(ctx, service) })
+}
+
+func (p ports) InUse(ctx context.Context) ([]string, error) {
+	return faulty(p.f, func() ([]string, error) { return willing{}.InUse(ctx) })
+}
+
+func (p ports) List(ctx context.Context, prefix string) ([]invalidation.Listed, error) {
+	return faulty(p.f, func() ([]invalidation.Listed, error) { return p.lister.List(ctx, prefix) })
+}
+
+func (p ports) Secrets(ctx context.Context) ([]invalidation.SecretRow, error) {
+	return faulty(p.f, func() ([]invalidation.SecretRow, error) { return p.store.Secrets(ctx) })
+}
+
+func (p ports) Progress(ctx context.Context) (invalidation.Progress, error) {
+	return faulty(p.f, func() (invalidation.Progress, error) { return p.store.Progress(ctx) })
+}
+
+func (p ports) SaveProgress(ctx context.Context, progress invalidation.Progress) error {
+	return faultyWrite(p.f, func() error { return p.store.SaveProgress(ctx, progress) })
 }
 
 func (p ports) Describe(ctx context.Context, name string) (invalidation.Description, error) {
@@ -168,12 +224,7 @@ func TestAFaultAtEveryStepLosesNothing(t *testing.T) {
 			10,
 		},
 	} {
-		for how, f := range map[string]struct{ dies, after bool }{
-			"dies before its effect":  {true, false},
-			"dies after its effect":   {true, true},
-			"fails before its effect": {false, false},
-			"fails after its effect":  {false, true},
-		} {
+		for how, f := range kindsOfFault() {
 			t.Run(scenario+", "+how, func(t *testing.T) {
 				for step, last := 1, false; !last; step++ {
 					inWorld(t, func(t *testing.T, w *world) {
@@ -181,16 +232,8 @@ func TestAFaultAtEveryStepLosesNothing(t *testing.T) {
 						told := c.happens(w)
 						before := len(w.pushes())
 
-						struck := &fault{at: step, after: f.after, dies: f.dies}
-						ctx, end := context.WithCancel(t.Context())
-						defer end()
-						struck.fail = func() error {
-							if f.dies {
-								end()
-							}
-							return errInjected
-						}
-						first := w.broadcaster(subscriptions, ports{struck, w.describer(), w.store, w}.configure)
+						struck, ctx := f.at(t.Context(), step)
+						first := w.broadcaster(subscriptions, w.behind(struck).configure)
 						_, _ = first.Confirm(ctx, told) // whatever it says: it may not live to say it
 						_ = first.Deliver(ctx)
 
