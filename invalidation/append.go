@@ -30,7 +30,10 @@ const (
 
 const (
 	// describes is how many DescribeSecret calls one batch has under way at once.
-	describes = 10
+	describes = 20
+	// perRound is how many secrets are described before what changed is appended: what is done stays done when the time is
+	// over, and what is described mostly fits into one row.
+	perRound = 20
 	// looks is how often a secret is described for one batch when the answer may be of before the event. What is still
 	// behind then comes back with its message.
 	looks = 2
@@ -94,6 +97,7 @@ type batch struct {
 	looked   map[string]int   // how often a secret was described without an end
 	received time.Time
 	problems []error
+	seen     map[string]bool // which secrets have a row; nil if nobody asks
 	// news: a secret that is not known yet is announced unless it changed earlier. Zero: always.
 	news time.Time
 }
@@ -142,6 +146,15 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// undescribed: Secrets Manager did not say how a secret is.
+type undescribed struct {
+	name string
+	err  error
+}
+
+func (e undescribed) Error() string { return "describing " + e.name + ": " + e.err.Error() }
+func (e undescribed) Unwrap() error { return e.err }
+
 // errBehind: Secrets Manager's answer may be of before the event.
 var errBehind = errors.New("what Secrets Manager answers is of before the event")
 
@@ -149,6 +162,7 @@ var errBehind = errors.New("what Secrets Manager answers is of before the event"
 // makes the append fail. It settles what is done.
 func (t *batch) round(ctx context.Context) error {
 	names := slices.Sorted(maps.Keys(t.pending))
+	names = names[:min(len(names), perRound)]
 	snapshot, err := t.b.cfg.Log.Load(ctx, names)
 	if err != nil {
 		return fmt.Errorf("loading the head and %d secrets: %w", len(names), err)
@@ -159,6 +173,9 @@ func (t *batch) round(ctx context.Context) error {
 	var notes []note
 	for _, name := range names {
 		is := answers[name]
+		if t.seen != nil && snapshot.Secrets[name].Sequence > 0 {
+			t.seen[name] = true
+		}
 		if is.err != nil {
 			t.lookAgain(name, is.err)
 			continue
@@ -166,7 +183,7 @@ func (t *batch) round(ctx context.Context) error {
 		known := snapshot.Secrets[name]
 		known.Name = name
 		newest := newestOf(t.signals, t.pending[name])
-		v := confirm(known, is, newest, t.b.cfg.Late)
+		v := confirm(known, is, newest, t.evidence(name), t.b.cfg.Late)
 		if v.change == nil && !v.again && known.Revision > snapshot.Head.Revision {
 			v = toldAgain(known, is)
 		}
@@ -251,6 +268,15 @@ func (t *batch) note(ctx context.Context, notes []note) error {
 	return errors.Join(errs...)
 }
 
+// evidence returns all that was told of a secret.
+func (t *batch) evidence(name string) []events.Signal {
+	all := make([]events.Signal, 0, len(t.pending[name]))
+	for _, i := range t.pending[name] {
+		all = append(all, t.signals[i])
+	}
+	return all
+}
+
 // unchangedOr tells a duplicate from an event about nothing that a cache would notice.
 func unchangedOr(s events.Signal, known SecretRow) Handling {
 	if s.Kind == events.Moved && s.VersionID == known.Current || s.Kind == events.Deleted && known.State == Deleted {
@@ -284,7 +310,7 @@ func (b *Broadcaster) describe(ctx context.Context, names []string) map[string]a
 			d, err := b.cfg.Secrets.Describe(ctx, name)
 			answers[i] = answer{Description: d, found: err == nil, asked: asked, answered: b.cfg.Now()}
 			if err != nil && !errors.Is(err, ErrNotFound) {
-				answers[i].err = fmt.Errorf("describing %s: %w", name, err)
+				answers[i].err = undescribed{name, err}
 			}
 		})
 	}
@@ -316,13 +342,38 @@ func (t *batch) add(a *Append, v verdict, name string) bool {
 	secret := *v.row
 	secret.Revision = a.Row.Revision
 	a.Secrets = append(a.Secrets, secret)
-	for _, i := range t.pending[name] {
-		s := t.signals[i]
-		a.Causes = append(a.Causes, Cause{
-			EventID: s.EventID, DetailType: s.DetailType, Actor: s.Actor, Replay: s.Replay, EventTime: s.Time, Received: t.received.UTC(),
+	a.Causes = append(a.Causes, t.causes(name)...)
+	return true
+}
+
+const (
+	// maxCauses bounds what is kept of the events about one secret in one batch: an audit record is one item, of 400 KB at the
+	// most (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
+	maxCauses = 8
+	// maxText bounds each text in it.
+	maxText = 256
+)
+
+// causes returns what is kept of the events about a secret.
+func (t *batch) causes(name string) []Cause {
+	told := t.evidence(name)
+	kept := make([]Cause, 0, min(len(told), maxCauses))
+	for _, s := range told[:min(len(told), maxCauses)] {
+		kept = append(kept, Cause{
+			EventID: cut(s.EventID), DetailType: cut(s.DetailType), Actor: cut(s.Actor), Replay: cut(s.Replay),
+			EventTime: s.Time, Received: t.received.UTC(),
 		})
 	}
-	return true
+	kept[len(kept)-1].More = len(told) - len(kept)
+	return kept
+}
+
+// cut bounds a text of somebody else's.
+func cut(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
 // Begin appends revision 1 with no changes if the log is empty, so that clients can tell a log that has nothing to say

@@ -1,6 +1,7 @@
 package invalidation
 
 import (
+	"slices"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/events"
@@ -22,9 +23,9 @@ type verdict struct {
 	again  bool         // Secrets Manager's answer may be of before the event: look again
 }
 
-// confirm compares what Secrets Manager says of a secret with what the store knows. It is a pure function: the signal
-// says only whether to look again, never what is true.
-func confirm(known SecretRow, is answer, s events.Signal, late time.Duration) verdict {
+// confirm compares what Secrets Manager says of a secret with what the store knows. It is a pure function: the newest
+// signal says only whether to look again, and all that was told whether AWSCURRENT was elsewhere, never what is true.
+func confirm(known SecretRow, is answer, s events.Signal, told []events.Signal, late time.Duration) verdict {
 	switch {
 	case !is.found:
 		return confirmMissing(known, is, s, late)
@@ -41,7 +42,8 @@ func confirm(known SecretRow, is answer, s events.Signal, late time.Duration) ve
 		v.row = &next
 	}
 	kind, changed := changeOf(known, is)
-	if !changed && !v.again && wasElsewhere(known, is, s) {
+	elsewhere := func(s events.Signal) bool { return wasElsewhere(known, is, s) }
+	if !changed && !v.again && slices.ContainsFunc(told, elsewhere) {
 		kind, changed = wire.Refresh, true
 	}
 	if changed {
@@ -113,7 +115,8 @@ func changeOf(known SecretRow, is answer) (wire.Kind, bool) {
 		return wire.Moved, true
 	default:
 		// Another AWSPREVIOUS under the same AWSCURRENT: it was elsewhere in between, and so may caches be.
-		return wire.Refresh, is.Previous != known.Previous
+		// Another ARN is another secret of the same name, whose version may have the same id.
+		return wire.Refresh, is.Previous != known.Previous || known.ARN != "" && is.ARN != known.ARN
 	}
 }
 

@@ -90,6 +90,8 @@ type Cause struct {
 	Replay     string    `json:"replay,omitempty"`
 	EventTime  time.Time `json:"eventTime"`
 	Received   time.Time `json:"received"`
+	// More is how many further events about the same secret are left out.
+	More int `json:"more,omitempty"`
 }
 
 // Append is one transaction: the row if the log's head is still Head, the secrets' rows if they are as read, the audit

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -39,10 +40,13 @@ type Lister interface {
 type Progress struct {
 	// First is when the first reconcile began.
 	First time.Time `json:"first"`
-	// Completed is when the last one began that looked at everything it had to.
+	// Completed is when the last one began that looked at everything that was suspect.
 	Completed time.Time `json:"completed,omitzero"`
-	// Full is when the last completed one began that described every secret.
-	Full time.Time `json:"full,omitzero"`
+	// Full is when the last completed pass over all secrets began, FullBegan when the one under way did, and FullTo the name
+	// up to which that has come: a pass may take several reconciles.
+	Full      time.Time `json:"full,omitzero"`
+	FullBegan time.Time `json:"fullBegan,omitzero"`
+	FullTo    string    `json:"fullTo,omitempty"`
 }
 
 // Sweeps keeps what reconciling needs beside the log.
@@ -60,14 +64,16 @@ type Reconciled struct {
 	Listed    int // secrets that Secrets Manager has
 	Described int
 	Found     int // changes whose events never came: each has its revision now
+	Failed    int // secrets of which Secrets Manager did not say how they are: they stay suspect
 	Full      bool
-	Completed bool // false if some could not be confirmed: the next one looks at them
+	Completed bool // everything that was suspect has been looked at, but for known secrets that failed
 }
 
-// Reconcile finds changes whose events never came and appends them: it describes what the list shows as changed, what is
-// known and not listed, and once a day everything. A secret that is not known yet is written down without a revision, unless
-// it changed since reconciling began: a first deployment does not announce what has been there for long. It returns when
-// everything is done or ctx ends; what is left is found by the next one.
+// Reconcile finds changes whose events never came and appends them. It describes what is suspect: what the list shows as
+// changed, and what is known and not listed. Then, once a day, it describes everything else, going on where the last
+// reconcile stopped. A secret that is not known yet is written down without a revision, unless it changed since reconciling
+// began: a first deployment does not announce what has been there for long. It returns when everything is done or ctx ends;
+// what is left is for the next one.
 func (b *Broadcaster) Reconcile(ctx context.Context) (Reconciled, error) {
 	began := b.cfg.Now().UTC()
 	progress, err := b.cfg.Sweeps.Progress(ctx)
@@ -80,24 +86,55 @@ func (b *Broadcaster) Reconcile(ctx context.Context) (Reconciled, error) {
 			return Reconciled{}, fmt.Errorf("writing when reconciling began: %w", err)
 		}
 	}
-	full := began.Sub(progress.Full) >= fullEvery
-	names, listed, err := b.suspects(ctx, full)
+	suspects, others, listed, err := b.suspects(ctx)
 	if err != nil {
 		return Reconciled{}, err
 	}
-	result := Reconciled{Listed: listed, Described: len(names), Full: full}
-	result.Found, err = b.reconfirm(ctx, names, began, progress.news())
-	if err != nil {
-		return result, err
+	sweep := &sweep{b: b, began: began, news: progress.news()}
+	sweep.Listed = listed
+	_, err = sweep.confirm(ctx, suspects)
+	if err == nil {
+		if sweep.Completed = sweep.unknown == 0; sweep.Completed { // else what is not known yet may be news
+			progress.Completed = began
+		}
+		err = sweep.full(ctx, others, &progress)
 	}
-	result.Completed = true
-	if progress.Completed = began; full {
-		progress.Full = began
+	if saveErr := b.cfg.Sweeps.SaveProgress(context.WithoutCancel(ctx), progress); saveErr != nil {
+		err = errors.Join(err, fmt.Errorf("writing how far reconciling has come: %w", saveErr))
 	}
-	if err := b.cfg.Sweeps.SaveProgress(ctx, progress); err != nil {
-		return result, fmt.Errorf("writing how far reconciling has come: %w", err)
+	return sweep.Reconciled, err
+}
+
+// A sweep is one reconcile under way.
+type sweep struct {
+	Reconciled
+	b           *Broadcaster
+	began, news time.Time
+	unknown     int // of the failed ones, how many have no row yet
+}
+
+// full goes on with the pass over all secrets, if one is due or under way.
+func (s *sweep) full(ctx context.Context, names []string, p *Progress) error {
+	switch {
+	case p.Full.IsZero(): // until now everything was suspect: all that is known has been described since the first began
+		p.Full, s.Full = p.First, true
+		return nil
+	case !p.FullBegan.IsZero():
+	case s.began.Sub(p.Full) < fullEvery:
+		return nil
+	default:
+		p.FullBegan = s.began
 	}
-	return result, nil
+	s.Full = true
+	left := names[sort.SearchStrings(names, p.FullTo+"\x00"):]
+	to, err := s.confirm(ctx, left)
+	if to != "" {
+		p.FullTo = to
+	}
+	if err == nil {
+		p.Full, p.FullBegan, p.FullTo = p.FullBegan, time.Time{}, ""
+	}
+	return err
 }
 
 // news is from when on a change of a secret that is not known yet is to be announced. Whatever changed before was there at
@@ -109,41 +146,49 @@ func (p Progress) news() time.Time {
 	return p.Completed.Add(-listLag)
 }
 
-// suspects returns the names to describe, and how many secrets there are.
-func (b *Broadcaster) suspects(ctx context.Context, full bool) (names []string, listed int, err error) {
+// suspects returns the names to describe at once, those of all other secrets, both sorted, and how many are listed.
+func (b *Broadcaster) suspects(ctx context.Context) (suspects, others []string, listed int, err error) {
 	rows, err := b.cfg.Sweeps.Secrets(ctx) // before the head: no row claims a later revision
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading all secrets' rows: %w", err)
+		return nil, nil, 0, fmt.Errorf("reading all secrets' rows: %w", err)
 	}
 	snapshot, err := b.cfg.Log.Load(ctx, nil)
 	if err != nil {
-		return nil, 0, fmt.Errorf("loading the head: %w", err)
+		return nil, nil, 0, fmt.Errorf("loading the head: %w", err)
 	}
 	prefix := "/bank/" + b.cfg.Env + "/" + b.cfg.Domain + "/"
 	all, err := b.cfg.Lister.List(ctx, prefix)
 	if err != nil {
-		return nil, 0, fmt.Errorf("listing secrets: %w", err)
+		return nil, nil, 0, fmt.Errorf("listing secrets: %w", err)
 	}
 	inUse, err := b.cfg.Audience.reports.InUse(ctx)
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading which secrets are in use: %w", err)
+		return nil, nil, 0, fmt.Errorf("reading which secrets are in use: %w", err)
 	}
-	known, suspect := map[string]SecretRow{}, map[string]bool{}
+	known, suspect, there := map[string]SecretRow{}, map[string]bool{}, map[string]bool{}
 	for _, row := range rows {
 		known[row.Name] = row
 		suspect[row.Name] = row.State != Deleted || row.suspect(snapshot.Head) // unless the list shows it as it is known
 	}
 	for _, l := range all {
 		row := known[l.Name]
-		suspect[l.Name] = full || row.suspect(snapshot.Head) || row.changedSince(l)
+		there[l.Name] = true
+		suspect[l.Name] = row.suspect(snapshot.Head) || row.changedSince(l)
 	}
 	for _, name := range append(inUse, b.cfg.Subscriptions.Named()...) { // what the list may not show yet
 		if _, seen := suspect[name]; !seen && strings.HasPrefix(name, prefix) {
 			suspect[name] = true
 		}
 	}
-	maps.DeleteFunc(suspect, func(_ string, is bool) bool { return !is })
-	return slices.Sorted(maps.Keys(suspect)), len(all), nil
+	for _, name := range slices.Sorted(maps.Keys(suspect)) {
+		switch {
+		case suspect[name]:
+			suspects = append(suspects, name)
+		case there[name]:
+			others = append(others, name)
+		}
+	}
+	return suspects, others, len(all), nil
 }
 
 // suspect: whatever the list says, the secret has to be looked at: it was not found once, or the log was restored to before
@@ -158,38 +203,56 @@ func (r SecretRow) changedSince(l Listed) bool {
 	return r.Sequence == 0 || l.LastChanged.After(r.LastChanged) || l.LastChanged.Equal(r.LastChanged) && l.Deleted != (r.State == Deleted)
 }
 
-// reconfirm confirms names and returns how many changes were appended. Not being confirmed since Secrets Manager's answer
-// may be too old is no error: the row says that it was asked.
-func (b *Broadcaster) reconfirm(ctx context.Context, names []string, began, news time.Time) (found int, err error) {
-	for chunk := range slices.Chunk(names, maxPerRow) {
-		signals := make([]events.Signal, 0, len(chunk))
-		pending := map[string][]int{}
-		for i, name := range chunk {
-			signals = append(signals, events.Signal{
-				Kind: events.Check, Name: name, Env: b.cfg.Env, Domain: b.cfg.Domain, Time: began,
-				EventID: "reconcile-" + began.Format(time.RFC3339), DetailType: reconcileDetailType,
-			})
-			pending[name] = []int{i}
+// confirm confirms names in their order, and returns the last one that it has come to. That Secrets Manager's answer about
+// some may be too old, or that it gave none, is no error: they stay suspect.
+func (s *sweep) confirm(ctx context.Context, names []string) (to string, err error) {
+	for chunk := range slices.Chunk(names, perRound) {
+		if ctx.Err() != nil {
+			return to, ctx.Err()
 		}
-		t := &batch{
-			b: b, signals: signals, handled: make([]Handling, len(signals)), pending: pending, looked: map[string]int{},
-			received: b.cfg.Now(), news: news,
-		}
+		t := s.batch(chunk)
 		t.run(ctx)
-		for i, s := range signals {
+		s.Described += len(chunk)
+		for i, signal := range t.signals {
 			if t.handled[i] == Appended {
-				found++
-				b.cfg.Logger.Warn("a change whose event never came", "secret", s.Name)
+				s.Found++
+				s.b.cfg.Logger.Warn("a change whose event never came", "secret", signal.Name)
 			}
 		}
 		for _, problem := range t.problems {
-			if !errors.Is(problem, errBehind) {
+			var missing undescribed
+			switch {
+			case errors.Is(problem, errBehind):
+			case errors.As(problem, &missing) && ctx.Err() == nil:
+				s.Failed++
+				s.b.cfg.Logger.Error("a secret cannot be described", "secret", missing.name, "error", missing.err)
+				if !t.seen[missing.name] {
+					s.unknown++
+				}
+			default:
 				err = errors.Join(err, problem)
 			}
 		}
-		if ctx.Err() != nil {
-			break
+		if err != nil {
+			return to, err
 		}
+		to = chunk[len(chunk)-1]
 	}
-	return found, err
+	return to, nil
+}
+
+// batch asks for the secrets as an event about each would.
+func (s *sweep) batch(names []string) *batch {
+	t := &batch{
+		b: s.b, handled: make([]Handling, len(names)), pending: map[string][]int{}, looked: map[string]int{}, seen: map[string]bool{},
+		received: s.b.cfg.Now(), news: s.news,
+	}
+	for i, name := range names {
+		t.signals = append(t.signals, events.Signal{
+			Kind: events.Check, Name: name, Env: s.b.cfg.Env, Domain: s.b.cfg.Domain, Time: s.began,
+			EventID: "reconcile-" + s.began.Format(time.RFC3339), DetailType: reconcileDetailType,
+		})
+		t.pending[name] = []int{i}
+	}
+	return t
 }

@@ -37,7 +37,7 @@ func (w *world) settled(b *invalidation.Broadcaster) {
 	w.t.Helper()
 	w.known(b)
 	w.create(stripe)
-	w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 2, Full: true, Completed: true})
+	w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 1, Full: true, Completed: true})
 	w.deliver(b)
 	time.Sleep(interval)
 }
@@ -289,36 +289,103 @@ func TestAFirstDeploymentAnnouncesNothing(t *testing.T) {
 	})
 }
 
-// TestAReconcileThatIsCutShortIsNotCompleted: the next one begins again, and announces what changed since the first began.
+// TestAReconcileThatIsCutShortIsNotCompleted: the next one goes on, and announces what changed since the first began.
 func TestAReconcileThatIsCutShortIsNotCompleted(t *testing.T) {
-	for name, cut := range map[string]func(stop func()) error{
-		"an error":         func(func()) error { return errInjected },
-		"its time is over": func(stop func()) error { stop(); return context.Canceled },
-	} {
-		t.Run(name, func(t *testing.T) {
-			inWorld(t, func(t *testing.T, w *world) {
-				w.create(neon)
-				w.create(stripe)
-				ctx, stop := context.WithCancel(t.Context())
-				c := &counting{before: func(id string) error {
-					if id == stripe {
-						return cut(stop)
-					}
-					return nil
-				}}
-				b := w.counted(c)
-				got, err := b.Reconcile(ctx)
-				if err == nil || got.Completed {
-					t.Errorf("got %+v, %v", got, err)
+	inWorld(t, func(t *testing.T, w *world) {
+		w.create(neon)
+		w.create(stripe)
+		ctx, stop := context.WithCancel(t.Context())
+		c := &counting{before: func(string) error { stop(); return context.Canceled }}
+		b := w.counted(c)
+		got, err := b.Reconcile(ctx)
+		if !errors.Is(err, context.Canceled) || got.Completed {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		c.before = nil
+		w.put(stripe)
+		time.Sleep(interval)
+		w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 2, Found: 1, Full: true, Completed: true})
+		w.wantChanges("1 moved " + stripe + " " + version(3))
+	})
+}
+
+// TestASecretThatCannotBeDescribedHoldsUpNoOther: it stays suspect, and what is not known yet stays news.
+func TestASecretThatCannotBeDescribedHoldsUpNoOther(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.create(neon)
+		w.create(stripe)
+		denied := stripe
+		c := &counting{}
+		c.before = func(id string) error {
+			if id == denied {
+				return errInjected
+			}
+			return nil
+		}
+		b := w.counted(c)
+		w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 2, Failed: 1, Full: true})
+		w.put(neon)
+		w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 2, Found: 1, Failed: 1})
+		w.put(stripe)
+		denied = ""
+		w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 1, Found: 1, Completed: true})
+		denied = neon // known by now
+		w.put(neon)
+		w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 1, Failed: 1, Completed: true})
+		denied = ""
+		w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 1, Found: 1, Completed: true})
+	})
+}
+
+// TestAReconcileThatNeedsSeveralInvocations: each goes on where the one before stopped, and what is suspect comes first.
+func TestAReconcileThatNeedsSeveralInvocations(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const many = 400
+		name := func(i int) string { return fmt.Sprintf("/bank/prod/payments/service-%03d/key", i) }
+		for i := range many {
+			if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: name(i), SecretString: "placeholder"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Hour)
+		c := &counting{before: func(string) error { time.Sleep(100 * time.Millisecond); return nil }} // one by one
+		b := w.counted(c)
+		tick := func() (invalidation.Reconciled, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a quarter of what is needed
+			defer cancel()
+			defer time.Sleep(interval)
+			return b.Reconcile(ctx)
+		}
+		ticks := func() (n int) {
+			for n = 1; n < 10; n++ {
+				if got, err := tick(); err == nil && got.Completed {
+					break
 				}
-				c.before = nil
-				w.put(stripe)
-				time.Sleep(interval)
-				w.reconcile(b, invalidation.Reconciled{Listed: 2, Described: 2, Found: 1, Full: true, Completed: true})
-				w.wantChanges("1 moved " + stripe + " " + version(3))
-			})
-		})
-	}
+			}
+			return n
+		}
+		if n := ticks(); n > 6 {
+			t.Errorf("the first deployment took %d ticks", n)
+		}
+		time.Sleep(24 * time.Hour)
+		if got, err := tick(); err == nil || !got.Full {
+			t.Errorf("a full pass ended at once: %+v, %v", got, err)
+		}
+		w.put(name(many - 1))
+		if got, _ := tick(); got.Found != 1 || !got.Completed {
+			t.Errorf("what is suspect did not come first: %+v", got)
+		}
+		c.describes = 0
+		for range 6 {
+			if _, err := tick(); err == nil {
+				break
+			}
+		}
+		if c.describes > many {
+			t.Errorf("%d describes for the rest of a pass over %d secrets", c.describes, many)
+		}
+		w.reconcile(b, invalidation.Reconciled{Listed: many, Completed: true})
+	})
 }
 
 func TestReconcileTellsWhatCannotBeReadOrWritten(t *testing.T) {
