@@ -83,6 +83,13 @@ type Audience struct {
 	states map[string]kept[FunctionState] // by the function's name in the manifest
 	told   map[string]kept[[]wire.Report] // by service
 	proven map[provenVersion]bool
+	shifts map[string]shift // by the function's name in the manifest
+}
+
+// A shift is which versions a function's invocations ran when it was looked at last, and when that was seen to change.
+type shift struct {
+	versions string
+	at       time.Time
 }
 
 // kept is an answer that counts for looksFor.
@@ -106,6 +113,7 @@ func NewAudience(env, domain string, functions Functions, reports Reports, now f
 	return &Audience{
 		env: env, domain: domain, functions: functions, reports: reports, now: now,
 		states: map[string]kept[FunctionState]{}, told: map[string]kept[[]wire.Report]{}, proven: map[provenVersion]bool{},
+		shifts: map[string]shift{},
 	}
 }
 
@@ -135,8 +143,11 @@ func (a *Audience) of(ctx context.Context, s subscribers.Subscription) ([]target
 	targets := make([]target, 0, len(functions))
 	for _, function := range functions {
 		t, err := a.judge(ctx, function, s.Service)
-		if err != nil {
-			return nil, err
+		switch {
+		case err != nil: // of this one; another may take it
+			t = target{function, Pending, Unreachable}
+		case s.ByReport && t.reason == NoFunction:
+			t.outcome = Skipped // it was deleted since it reported
 		}
 		targets = append(targets, t)
 	}
@@ -157,6 +168,9 @@ func (a *Audience) judge(ctx context.Context, function, service string) (target,
 	case state.Tags[PushTag] != "true" || state.Tags[EnvTag] != a.env || state.Tags[DomainTag] != a.domain:
 		return target{function, Skipped, Untagged}, nil
 	}
+	if a.shifting(function, state) {
+		return target{function, Skipped, NoReport}, nil
+	}
 	for _, v := range state.Versions {
 		ok, err := a.proves(ctx, provenVersion{state.ARN, v.Version, v.Modified}, service)
 		if err != nil {
@@ -167,6 +181,26 @@ func (a *Audience) judge(ctx context.Context, function, service string) (target,
 		}
 	}
 	return target{function: function, outcome: Pending}, nil
+}
+
+// shifting reports whether an alias was seen to move to other versions a moment ago: Lambda may still run those of before.
+func (a *Audience) shifting(function string, state FunctionState) bool {
+	var versions []string
+	for _, v := range state.Versions {
+		versions = append(versions, v.Version)
+	}
+	now, is := a.now(), strings.Join(versions, " ")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last, known := a.shifts[function]
+	if !known || last.versions != is {
+		last = shift{versions: is}
+		if known {
+			last.at = now
+		}
+		a.shifts[function] = last
+	}
+	return !last.at.IsZero() && now.Sub(last.at) < settling
 }
 
 func (a *Audience) proves(ctx context.Context, v provenVersion, service string) (bool, error) {

@@ -240,6 +240,7 @@ func TestWhatWasNotToBeToldIsSettledOnceItIs(t *testing.T) {
 		w.known(b)
 		w.deliver(b)
 		r.readErr = nil
+		time.Sleep(5 * time.Second)
 		w.deliver(b)
 		got := map[string]invalidation.Outcome{}
 		for _, d := range w.deliveries(1) {
@@ -275,8 +276,11 @@ func TestWhatIsLeftPendingAsksToBeResumed(t *testing.T) {
 		resumed := func(cfg *invalidation.Config) { cfg.Resumer = later }
 		failing := w.broadcaster(resumed, pushedTo(func(context.Context, string, wire.Invalidation) ([]byte, error) { return nil, errInjected }))
 		w.known(failing)
-		for range 4 {
-			w.deliver(failing)
+		for _, due := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, time.Hour} {
+			for range 3 { // calls on other occasions neither push nor ask
+				w.deliver(failing)
+			}
+			time.Sleep(due)
 		}
 		if diff := cmp.Diff([]time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second}, later.after); diff != "" {
 			t.Errorf("later each time, and not once it has been given up (-want +got):\n%s", diff)

@@ -131,6 +131,10 @@ func (p ports) SaveProgress(ctx context.Context, progress invalidation.Progress)
 	return faultyWrite(p.f, func() error { return p.store.SaveProgress(ctx, progress) })
 }
 
+func (p ports) ClaimResume(ctx context.Context, now, due time.Time) (bool, error) {
+	return faulty(p.f, func() (bool, error) { return p.store.ClaimResume(ctx, now, due) })
+}
+
 func (p ports) Describe(ctx context.Context, name string) (invalidation.Description, error) {
 	return faulty(p.f, func() (invalidation.Description, error) { return p.secrets.Describe(ctx, name) })
 }
@@ -241,6 +245,8 @@ func TestAFaultAtEveryStepLosesNothing(t *testing.T) {
 						if handled, err := second.Confirm(t.Context(), told); err != nil {
 							t.Errorf("step %d: the second ends with %v, %v", step, handled, err)
 						}
+						w.deliver(second)
+						time.Sleep(10 * time.Second) // what the first had tried is due
 						w.deliver(second)
 						w.checkNothingLost(step, before, c.changes, services)
 						if last = struck.calls < step; last && step <= c.calls {

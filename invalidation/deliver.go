@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -57,6 +59,8 @@ type Delivery struct {
 	Error        string    `json:"error,omitempty"` // more about the reason; never a payload
 	Ack          *wire.Ack `json:"ack,omitempty"`   // the last one
 	Time         time.Time `json:"time"`
+	// NotBefore is when a pending delivery is due again; zero: at once.
+	NotBefore time.Time `json:"notBefore,omitzero"`
 }
 
 func (d Delivery) final() bool { return d.Outcome != Pending }
@@ -138,28 +142,35 @@ func (b *Broadcaster) Deliver(ctx context.Context) error {
 }
 
 const (
-	resumeSoonest = 5 * time.Second
-	resumeLatest  = 5 * time.Minute
+	// dueSoonest is how long after a push and its quick retries a pending delivery is due again; each time twice as long.
+	dueSoonest = 5 * time.Second
+	dueLatest  = 5 * time.Minute
+	// resumeProblem is when to try again after what is no function's fault.
+	resumeProblem = 30 * time.Second
 )
 
-// resume asks for another call if anything is left, later each time, and returns the problem that there was before.
+// resume asks for another call when the first pending delivery is due, or some time after a problem, which it returns. It
+// asks only if nobody has asked for an earlier one: calls must not multiply.
 func (b *Broadcaster) resume(ctx context.Context, owed debts, problem error) error {
-	left, attempts := problem != nil, 0
-	for _, d := range owed {
-		for _, delivery := range d.deliveries {
-			if !delivery.final() {
-				left, attempts = true, max(attempts, delivery.Attempts)
-			}
-		}
-	}
-	if !left || b.cfg.Resumer == nil {
+	if b.cfg.Resumer == nil {
 		return problem
 	}
-	after := resumeSoonest
-	for tried := len(b.cfg.Retries) + 1; tried < attempts && after < resumeLatest; tried += len(b.cfg.Retries) + 1 {
-		after *= 2
+	now := b.cfg.Now()
+	due := owed.due(now)
+	switch {
+	case ctx.Err() != nil:
+		due = now.Add(dueSoonest) // the time was over
+	case problem != nil:
+		due = now.Add(resumeProblem)
+	case due.IsZero():
+		return problem
 	}
-	if err := b.cfg.Resumer.Resume(context.WithoutCancel(ctx), min(after, resumeLatest)); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	ours, err := b.cfg.Sweeps.ClaimResume(ctx, now, due)
+	if err == nil && ours {
+		err = b.cfg.Resumer.Resume(ctx, due.Sub(now))
+	}
+	if err != nil {
 		return errors.Join(problem, fmt.Errorf("asking to be resumed: %w", err))
 	}
 	return problem
@@ -168,21 +179,49 @@ func (b *Broadcaster) resume(ctx context.Context, owed debts, problem error) err
 // A debt is one function and the open deliveries that one push of the head settles.
 type debt struct {
 	target
-	deliveries []Delivery
+	subscription subscribers.Subscription
+	deliveries   []Delivery // that are due
+	waiting      []Delivery // that are not: a push for the others' sake settles them only if it is acknowledged
 }
 
 type debts []*debt
 
-// unfinished reports whether a revision still owes a subscription something.
-func (ds debts) unfinished(revision int64) bool {
-	for _, d := range ds {
-		for _, delivery := range d.deliveries {
-			if delivery.Revision == revision && !delivery.final() {
-				return true
+// pending returns what is still owed.
+func (ds debts) pending() iter.Seq[Delivery] {
+	return func(yield func(Delivery) bool) {
+		for _, d := range ds {
+			for _, delivery := range slices.Concat(d.deliveries, d.waiting) {
+				if !delivery.final() && !yield(delivery) {
+					return
+				}
 			}
 		}
 	}
+}
+
+// unfinished reports whether a revision still owes a subscription something.
+func (ds debts) unfinished(revision int64) bool {
+	for delivery := range ds.pending() {
+		if delivery.Revision == revision {
+			return true
+		}
+	}
 	return false
+}
+
+// due returns when the first pending delivery is due, not before the soonest time; zero if none is pending.
+func (ds debts) due(now time.Time) time.Time {
+	var first time.Time
+	for delivery := range ds.pending() {
+		at := delivery.NotBefore
+		if at.Before(now.Add(time.Second)) {
+			at = now.Add(time.Second) // it was not tried: the time was over
+		}
+		if first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
 }
 
 // owed returns what the open fan-outs owe. The audience is the subscriptions, and what is known of their functions, as they
@@ -192,6 +231,7 @@ func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 		all    debts
 		byName = map[deliveryKey]*debt{}
 		of     = map[string][]target{} // by service
+		now    = b.cfg.Now()
 	)
 	owe := func(f Fanout, s subscribers.Subscription, t target, delivery Delivery) {
 		if delivery.Outcome != "" && delivery.final() {
@@ -201,10 +241,14 @@ func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 		delivery.Subscription, delivery.Function = s.Service, t.function
 		at := deliveryKey{s.Service, t.function}
 		if byName[at] == nil {
-			byName[at] = &debt{target: t}
+			byName[at] = &debt{target: t, subscription: s}
 			all = append(all, byName[at])
 		}
-		byName[at].deliveries = append(byName[at].deliveries, delivery)
+		if d := byName[at]; delivery.NotBefore.After(now) {
+			d.waiting = append(d.waiting, delivery)
+		} else {
+			d.deliveries = append(d.deliveries, delivery)
+		}
 	}
 	for _, f := range open {
 		before, err := b.cfg.Fanouts.Deliveries(ctx, f.Revision)

@@ -92,14 +92,14 @@ func TestWhatAnAnswerProves(t *testing.T) {
 		"an ack of the head":  {ack(func(*wire.Ack) {}), invalidation.Acknowledged, 1, ""},
 		"nothing was cached":  {ack(outcome(wire.NotCached, "")), invalidation.Acknowledged, 1, ""},
 		"observed only":       {ack(outcome(wire.Observed, "")), invalidation.Acknowledged, 1, ""},
-		"an ack of a failure": {ack(outcome(wire.Failed, "login refused")), invalidation.Undelivered, 1, "could not apply " + neon + ": login refused"},
+		"an ack of a failure": {ack(outcome(wire.Failed, wire.ReasonRefused)), invalidation.Undelivered, 1, "could not apply " + neon + ": " + wire.ReasonRefused},
 		"an ack of another hash": {
 			ack(func(a *wire.Ack) { a.Hash = strings.Repeat("0", 64) }), invalidation.Pending, 3, "the ack's hash is not the log's",
 		},
 		"an ack without a hash":     {ack(func(a *wire.Ack) { a.Hash = "" }), invalidation.Pending, 3, "the ack's hash is not the log's"},
 		"an ack from behind":        {ack(func(a *wire.Ack) { a.Revision-- }), invalidation.Pending, 3, "the environment is at revision 0"},
 		"an ack of what is not yet": {ack(func(a *wire.Ack) { a.Revision++ }), invalidation.Pending, 3, "the ack's hash is not the log's"},
-		"the log could not be read": {ack(func(a *wire.Ack) { a.Problem = "the log could not be read" }), invalidation.Pending, 3, "the log could not be read"},
+		"the log could not be read": {ack(func(a *wire.Ack) { a.Problem = wire.ProblemLog }), invalidation.Pending, 3, wire.ProblemLog},
 		"a business answer":         {text(`{"statusCode":200}`), invalidation.Undelivered, 1, unwrapped},
 		"an ack of no environment":  {ack(func(a *wire.Ack) { a.Environment = "" }), invalidation.Undelivered, 1, unwrapped},
 		"null":                      {text(`null`), invalidation.Undelivered, 1, unwrapped},
@@ -206,6 +206,7 @@ func TestWhatDoesNotGetThroughIsResumedUntilItIsGivenUp(t *testing.T) {
 			if gaveUp := d.Outcome == invalidation.Undelivered; d.Attempts != attempts || gaveUp != (attempts == 12) {
 				t.Errorf("got %s after %d attempts, want %d", d.Outcome, d.Attempts, attempts)
 			}
+			time.Sleep(5 * time.Minute)
 		}
 		if got := w.open(); len(got) > 0 {
 			t.Errorf("open after it was given up: %v", got)
@@ -300,6 +301,8 @@ func TestWhoHasAnsweredIsNotPushedToAgain(t *testing.T) {
 		})
 		w.known(b)
 		w.deliver(b)
+		w.deliver(b) // nothing is due
+		time.Sleep(5 * time.Second)
 		w.deliver(b)
 		if want := []string{"deaf", "keen", "deaf"}; !slices.Equal(pushed, want) {
 			t.Errorf("pushed to %v, want %v", pushed, want)

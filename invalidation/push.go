@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
@@ -78,37 +79,74 @@ func (b *Broadcaster) recordAll(ctx context.Context, results <-chan []Delivery) 
 
 // settleDebt brings one function's open deliveries as far as one push with its quick retries can.
 func (b *Broadcaster) settleDebt(ctx context.Context, d *debt, payload []byte, head wire.Row) {
-	if ctx.Err() != nil {
-		return // the time is over: this was no attempt
+	if ctx.Err() != nil || len(d.deliveries) == 0 {
+		return // the time is over, or nothing is due: this was no attempt
 	}
 	result := Delivery{Outcome: d.outcome, Reason: d.reason}
 	switch {
 	case d.outcome == Pending && d.reason == "":
-		result = b.push(ctx, d.function, payload, head)
+		result = b.push(ctx, d, payload, head)
 	case d.outcome == Pending:
 		result.Attempts = 1
 	}
+	now := b.cfg.Now().UTC()
 	for i := range d.deliveries {
-		delivery := &d.deliveries[i]
-		delivery.Outcome, delivery.Reason, delivery.Error, delivery.Ack = result.Outcome, result.Reason, result.Error, result.Ack
-		delivery.Attempts += result.Attempts
-		delivery.Time = b.cfg.Now().UTC()
-		if delivery.Outcome == Pending && delivery.Attempts >= b.cfg.MaxAttempts {
-			delivery.Outcome = Undelivered
+		d.deliveries[i] = d.deliveries[i].after(result, now, b.cfg)
+		b.tell(d.deliveries[i])
+	}
+	if result.Outcome == Acknowledged {
+		for _, delivery := range d.waiting {
+			d.deliveries = append(d.deliveries, delivery.after(result, now, b.cfg))
 		}
-		if delivery.Outcome == Undelivered {
-			b.cfg.Logger.Error("a push failed", "subscription", delivery.Subscription, "function", delivery.Function,
-				"revision", delivery.Revision, "attempts", delivery.Attempts, "reason", delivery.Reason, "error", delivery.Error)
-		}
+		d.waiting = nil
 	}
 }
 
-// push invokes one function, with quick retries. The result is Acknowledged, Undelivered, or Pending if it is worth
-// trying again later.
-func (b *Broadcaster) push(ctx context.Context, function string, payload []byte, head wire.Row) Delivery {
+// after returns a delivery as it stands after a push and its quick retries.
+func (d Delivery) after(result Delivery, now time.Time, cfg Config) Delivery {
+	d.Outcome, d.Reason, d.Error, d.Ack = result.Outcome, result.Reason, result.Error, result.Ack
+	d.Attempts += result.Attempts
+	d.Time, d.NotBefore = now, time.Time{}
+	switch {
+	case d.Outcome != Pending:
+	case d.Attempts >= cfg.MaxAttempts:
+		d.Outcome = Undelivered
+	default:
+		wait := dueSoonest
+		for tried := len(cfg.Retries) + 1; tried < d.Attempts && wait < dueLatest; tried += len(cfg.Retries) + 1 {
+			wait *= 2
+		}
+		d.NotBefore = now.Add(min(wait, dueLatest))
+	}
+	return d
+}
+
+// tell logs what somebody should hear of: the log alone serves a function that is not pushed to, but its team meant a push.
+func (b *Broadcaster) tell(d Delivery) {
+	line := []any{"subscription", d.Subscription, "function", d.Function, "revision", d.Revision, "reason", d.Reason}
+	switch {
+	case d.Outcome == Undelivered:
+		b.cfg.Logger.Error("a push failed", append(line, "attempts", d.Attempts, "error", d.Error)...)
+	case d.Outcome == Skipped && d.Reason != Pull:
+		b.cfg.Logger.Warn("a function is not pushed to", line...)
+	}
+}
+
+// push invokes one function, with quick retries. The result is Acknowledged, Undelivered, Skipped, or Pending if it is
+// worth trying again later. Whether the function takes invalidations is asked again before each attempt: a fan-out may take
+// long enough for a deployment.
+func (b *Broadcaster) push(ctx context.Context, d *debt, payload []byte, head wire.Row) Delivery {
 	var result Delivery
 	for attempt := 1; ; attempt++ {
-		result = b.pushOnce(ctx, function, payload, head)
+		t, err := b.cfg.Audience.judge(ctx, d.function, d.subscription.Service)
+		switch {
+		case err != nil:
+			result = Delivery{Outcome: Pending, Reason: Unreachable, Error: cut(err.Error())}
+		case t.outcome != Pending:
+			return Delivery{Outcome: t.outcome, Reason: t.reason, Attempts: attempt - 1}
+		default:
+			result = b.pushOnce(ctx, d.function, payload, head)
+		}
 		result.Attempts = attempt
 		if result.final() || attempt > len(b.cfg.Retries) || !pause(ctx, b.cfg.Retries[attempt-1]) {
 			return result
@@ -123,7 +161,7 @@ func (b *Broadcaster) pushOnce(ctx context.Context, function string, payload []b
 	if err == nil {
 		return b.judgeAck(ctx, answer, head)
 	}
-	result := Delivery{Outcome: Pending, Reason: reasonOf(err), Error: err.Error()}
+	result := Delivery{Outcome: Pending, Reason: reasonOf(err), Error: cut(err.Error())}
 	if errors.Is(err, ErrPermanent) {
 		result.Outcome = Undelivered
 	}
@@ -150,12 +188,20 @@ func reasonOf(err error) Reason {
 	return Unreachable
 }
 
-// judgeAck says what an answer proves: an ack counts only if the row it stands on is the log's.
+// maxAnswer is more than any ack has: one for each change of a row.
+const maxAnswer = 64 << 10
+
+// judgeAck says what an answer proves: an ack counts only if the row it stands on is the log's. What a function says in
+// words of its own is neither logged nor kept: it may quote anything.
 func (b *Broadcaster) judgeAck(ctx context.Context, answer []byte, head wire.Row) Delivery {
 	var ack wire.Ack
+	if len(answer) > maxAnswer {
+		return Delivery{Outcome: Undelivered, Reason: NoAck, Error: "the function's answer is too large for an ack"}
+	}
 	if err := json.Unmarshal(answer, &ack); err != nil || ack.Schema < 1 || ack.Environment == "" {
 		return Delivery{Outcome: Undelivered, Reason: NoAck, Error: "the function answered with no ack: its handler is not wrapped"}
 	}
+	ack = ack.Plain(head)
 	for _, s := range ack.Secrets {
 		if s.Outcome == wire.Failed {
 			return Delivery{Outcome: Undelivered, Reason: NotApplied, Error: fmt.Sprintf("the environment could not apply %s: %s", s.Name, s.Reason), Ack: &ack}
@@ -171,7 +217,7 @@ func (b *Broadcaster) judgeAck(ctx context.Context, answer []byte, head wire.Row
 	if ack.Revision > head.Revision { // somebody appended meanwhile
 		var err error
 		if stands, err = b.cfg.Log.Row(ctx, ack.Revision); err != nil {
-			return Delivery{Outcome: Pending, Reason: Unreachable, Error: err.Error(), Ack: &ack}
+			return Delivery{Outcome: Pending, Reason: Unreachable, Error: cut(err.Error()), Ack: &ack}
 		}
 	}
 	if stands.Hash != ack.Hash {

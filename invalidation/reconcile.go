@@ -49,7 +49,7 @@ type Progress struct {
 	FullTo    string    `json:"fullTo,omitempty"`
 }
 
-// Sweeps keeps what reconciling needs beside the log.
+// Sweeps keeps what reconciling and resuming need beside the log.
 type Sweeps interface {
 	// Secrets returns the row of every secret.
 	Secrets(ctx context.Context) ([]SecretRow, error)
@@ -57,6 +57,9 @@ type Sweeps interface {
 	Progress(ctx context.Context) (Progress, error)
 	// SaveProgress writes it. The last one wins: several at once do no harm.
 	SaveProgress(ctx context.Context, p Progress) error
+	// ClaimResume reports whether whoever asks is to have the broadcaster invoked at due: nobody has claimed a time between
+	// now and then.
+	ClaimResume(ctx context.Context, now, due time.Time) (bool, error)
 }
 
 // Reconciled is what a reconcile came to.

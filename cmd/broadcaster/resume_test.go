@@ -77,6 +77,7 @@ func TestWhatIsLeftPendingIsResumedByAMessageToOurselves(t *testing.T) {
 			t.Fatalf("messages to ourselves: %+v", l.resumes)
 		}
 		l.on(func(w *world) { w.answer = nil })
+		time.Sleep(l.resumes[0].after)
 		l.receive(messages(l.resumes[0].body))
 		if deliveries, open := l.deliveries(t, 2); open || deliveries[0].Outcome != invalidation.Acknowledged {
 			t.Errorf("deliveries %+v, open %t", deliveries, open)

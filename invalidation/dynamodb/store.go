@@ -6,6 +6,7 @@
 //	            pk "audit"          sk revision   what caused it: data
 //	            pk "open"           sk revision   a fan-out under way: hash, data
 //	            pk "control"        sk "reconcile": how far reconciling has come: data
+//	                                sk "resume": until when a message to ourselves is on its way: due
 //	            pk "delivery#"+rev  sk service + "#" + function + "#" + hash: what became of it: data, outcome
 package dynamodb
 

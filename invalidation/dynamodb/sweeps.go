@@ -2,7 +2,9 @@ package dynamodb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -13,6 +15,7 @@ import (
 const (
 	controlPartition = "control"
 	progressKey      = "reconcile"
+	resumeKey        = "resume"
 )
 
 var _ invalidation.Sweeps = (*Store)(nil)
@@ -55,4 +58,18 @@ func (s *Store) SaveProgress(ctx context.Context, p invalidation.Progress) error
 		return fmt.Errorf("writing %s %s: %w", controlPartition, progressKey, err)
 	}
 	return nil
+}
+
+// ClaimResume implements invalidation.Sweeps.
+func (s *Store) ClaimResume(ctx context.Context, now, due time.Time) (bool, error) {
+	i := key(controlPartition, resumeKey)
+	i["due"] = number(due.UnixMilli())
+	_, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.operations, Item: i, ConditionExpression: aws.String("attribute_not_exists(pk) OR due < :now OR due > :due"),
+		ExpressionAttributeValues: item{":now": number(now.UnixMilli()), ":due": number(due.UnixMilli())},
+	})
+	if err = conflictOr(err); errors.Is(err, invalidation.ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
 }
