@@ -57,7 +57,8 @@ func TestAFaultAtEveryStepOfAReconcileLosesNothing(t *testing.T) {
 				w.create(visa)
 				w.put(cards, "AWSPENDING")
 			},
-			[]string{"moved " + neon, "moved " + neon, "deleted " + stripe, "moved " + visa}, 20,
+			[]string{"moved " + neon, "moved " + neon, "deleted " + stripe, "moved " + visa},
+			20,
 		},
 		"more than one row": {
 			func(w *world) {
@@ -75,7 +76,8 @@ func TestAFaultAtEveryStepOfAReconcileLosesNothing(t *testing.T) {
 				w.sweep(w.broadcaster())
 				time.Sleep(interval)
 			},
-			[]string{"moved " + neon, "deleted " + neon}, 15,
+			[]string{"moved " + neon, "deleted " + neon},
+			15,
 		},
 	} {
 		for how, f := range kindsOfFault() {

@@ -107,7 +107,9 @@ func (w *world) warmUp() {
 			if len(of) > 0 {
 				break
 			}
-			pause(ctx, 10*time.Millisecond)
+			if !pause(ctx, 10*time.Millisecond) {
+				w.t.Fatalf("waiting for a report of %s: %v", f, ctx.Err())
+			}
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-// judgeEnvironments: every environment serves what is current of every secret, at its next read later than CheckEvery.
-// They have lived for less than their TTL, or most of them have been frozen since: it is the log that told them.
+// judgeEnvironments: every environment serves what is current of every secret, at its next read later than CheckEvery. Most
+// have been frozen since they were warm, and no TTL ends meanwhile: it is the log that tells them.
 func (w *world) judgeEnvironments() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)

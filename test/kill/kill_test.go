@@ -4,7 +4,7 @@
 // The broadcaster is the real program on the local Lambda host, between a queue with duplicates, a schedule, a Secrets
 // Manager whose answers lag, tables in a file and functions with the real client, each environment a process of its own.
 // The seed decides what changes, what is lost and when somebody is killed, not how processes interleave: the same seed
-// makes the same kind of trouble, not the same run.
+// makes the same kind of trouble, not the same run. With go test's flag -artifacts all files of the run are kept.
 package kill_test
 
 import (

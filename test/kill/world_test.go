@@ -103,7 +103,7 @@ type counts struct {
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
 	w := &world{
-		t: t, seed: seed, dir: t.TempDir(), values: map[string]map[string]string{}, deleted: map[string]bool{},
+		t: t, seed: seed, dir: t.ArtifactDir(), values: map[string]map[string]string{}, deleted: map[string]bool{},
 		functions: []string{"payments-api", "payments-batch", "payments-cards", "payments-report"},
 	}
 	w.marker = fmt.Sprintf("canary-%016x", w.random(1).Uint64())
@@ -205,8 +205,9 @@ func (w *world) deploy(program string) {
 			Modified: time.Now().Add(-time.Hour), // so that what its environments report is of this code
 			Tags:     map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: env, invalidation.DomainTag: domain},
 			Env: []string{
-				"_HANDLER=demo-function", "DEMO_API_KEY_TTL=5m",
+				"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h",
 				"POWERTOOLS_SERVICE_NAME=" + name,
+				"POWERTOOLS_PARAMETERS_MAX_AGE=86400", // no TTL makes up for what the log does not tell
 				"SECRET_BROADCAST_TABLE=" + changesTable,
 				"SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
 				"SECRET_BROADCAST_ENV=" + env,
