@@ -41,7 +41,7 @@ type Cache struct {
 	checked atomic.Pointer[instant]
 
 	invocations atomic.Int64 // under way, as far as the wrapped handler sees them
-	rests       atomic.Int64 // how often the last of them ended: the environment may have been frozen then
+	rests       atomic.Int64 // how often there began or ceased to be any: between the two the environment may have been frozen
 
 	mu      sync.Mutex // guards all below, and what entry says it guards
 	entries map[string]*entry

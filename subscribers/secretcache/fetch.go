@@ -98,7 +98,7 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	if known == nil {
 		known = f.known // it was young enough to judge by when the request was sent
 	}
-	gone := isGone(err)
+	gone := errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted)
 	switch {
 	case err != nil && !gone:
 		c.fail(e, f, err)
@@ -118,23 +118,21 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	return false, c.install(e, f, got)
 }
 
-// get asks Secrets Manager, and once more if that failed and the environment may have been frozen meanwhile: whoever reads
-// after the thaw waits for this fetch, and what had become of it before is not their fault.
-func (c *Cache) get(f *fetch, versionID string) (got Fetched, err error) {
-	for range 2 {
+// get asks Secrets Manager, and again if that failed and the environment may have been frozen meanwhile: whoever reads
+// after the thaw waits for this fetch, and what had become of it before is not their fault. There is no rest while anybody
+// waits, so they wait for one such failure and one answer at the most.
+func (c *Cache) get(f *fetch, versionID string) (Fetched, error) {
+	for {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
 		rests := c.rests.Load()
 		f.sent = c.now() // a value's age counts from before it was asked for
-		got, err = c.cfg.Secrets.Get(ctx, f.id, versionID)
+		got, err := c.cfg.Secrets.Get(ctx, f.id, versionID)
 		cancel()
-		if err == nil || isGone(err) || c.rests.Load() == rests {
-			break
+		if err == nil || c.rests.Load() == rests {
+			return got, err
 		}
 	}
-	return got, err
 }
-
-func isGone(err error) bool { return errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted) }
 
 func newVersion(got Fetched, sent instant) *version {
 	return &version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: sent}

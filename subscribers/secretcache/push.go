@@ -41,7 +41,9 @@ type wrapped struct {
 func (w *wrapped) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	c := w.cache
 	c.noteInvocation(ctx)
-	c.invocations.Add(1)
+	if c.invocations.Add(1) == 1 {
+		c.rests.Add(1)
+	}
 	defer func() {
 		if c.invocations.Add(-1) == 0 {
 			c.rests.Add(1)

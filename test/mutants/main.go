@@ -139,7 +139,7 @@ func kill(ctx context.Context, patch string) (string, error) {
 func killersOf(patch string) ([]string, error) {
 	m := regexp.MustCompile(`(?m)\A.+\nKilled by (.+)\.$`).FindStringSubmatch(patch)
 	if m == nil {
-		return nil, errors.New("its second line must say which invariants may find it: Killed by G1, G3.")
+		return nil, errors.New("its second line must say which invariants may find it, as in \"Killed by G1, G3.\"")
 	}
 	return strings.Split(m[1], ", "), nil
 }
