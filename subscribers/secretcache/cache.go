@@ -40,6 +40,9 @@ type Cache struct {
 	// a check stores it after its marks, so whoever sees the check sees the marks.
 	checked atomic.Pointer[instant]
 
+	invocations atomic.Int64 // under way, as far as the wrapped handler sees them
+	rests       atomic.Int64 // how often there began or ceased to be any: between the two the environment may have been frozen
+
 	mu      sync.Mutex // guards all below, and what entry says it guards
 	entries map[string]*entry
 	known   map[string]knownChange // the newest change of each name, for as long as late answers are to be expected

@@ -74,8 +74,6 @@ func (c *Cache) runFetch(e *entry, f *fetch) {
 // tryFetch asks Secrets Manager once and lands the answer. late asks for another try; changed is the entry whose
 // OnChange is to be told.
 func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
-	defer cancel()
 	c.mu.Lock()
 	f.known = c.knownOf(f.name)
 	c.mu.Unlock()
@@ -83,8 +81,7 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	if try >= labelTries && f.known != nil {
 		versionID = f.known.VersionID
 	}
-	f.sent = c.now() // a value's age counts from before it was asked for
-	got, err := c.cfg.Secrets.Get(ctx, f.id, versionID)
+	got, err := c.get(f, versionID)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,6 +116,22 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 		return false, nil
 	}
 	return false, c.install(e, f, got)
+}
+
+// get asks Secrets Manager, and again if that failed and the environment may have been frozen meanwhile: whoever reads
+// after the thaw waits for this fetch, and what had become of it before is not their fault. There is no rest while anybody
+// waits, so they wait for one such failure and one answer at the most.
+func (c *Cache) get(f *fetch, versionID string) (Fetched, error) {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
+		rests := c.rests.Load()
+		f.sent = c.now() // a value's age counts from before it was asked for
+		got, err := c.cfg.Secrets.Get(ctx, f.id, versionID)
+		cancel()
+		if err == nil || c.rests.Load() == rests {
+			return got, err
+		}
+	}
 }
 
 func newVersion(got Fetched, sent instant) *version {

@@ -41,6 +41,14 @@ type wrapped struct {
 func (w *wrapped) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	c := w.cache
 	c.noteInvocation(ctx)
+	if c.invocations.Add(1) == 1 {
+		c.rests.Add(1)
+	}
+	defer func() {
+		if c.invocations.Add(-1) == 0 {
+			c.rests.Add(1)
+		}
+	}()
 	defer c.linger(ctx)
 	inv, ours, err := wire.ParseInvalidation(payload)
 	if ours {
