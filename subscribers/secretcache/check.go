@@ -159,7 +159,7 @@ func (c *Cache) tail(ctx context.Context) (Page, error) {
 			return Page{}, err
 		case len(page.Rows) == 0:
 			return Page{}, errEmptyLog
-		case len(page.Rows) < limit, page.Date.IsZero(), page.ageOf(page.Rows[0]) > lateFor:
+		case len(page.Rows) < limit, page.Date.IsZero(), page.since(page.Rows[0].Time) > lateFor:
 			return page, nil
 		}
 	}
@@ -175,10 +175,10 @@ func (c *Cache) apply(page Page, from cursor, sent instant) error {
 		if err := last.followedBy(row); err != nil {
 			return err
 		}
-		c.applyRow(row, page.ageOf(row), landed)
+		c.applyRow(row, page, landed)
 		last = cursorOf(row)
 	}
-	c.moveTo(last, sent, landed)
+	c.moveTo(last, page, sent, landed)
 	return nil
 }
 
@@ -204,11 +204,11 @@ func (c *Cache) startAtHead(page Page, sent instant) error {
 		}
 		c.remember(cursorOf(row))
 		for _, change := range row.Changes {
-			c.learn(change, page.ageOf(row), landed)
+			c.learn(change, row, page, landed)
 			c.applyTo(change) // a deletion leaves nothing to fall back to
 		}
 	}
-	c.moveTo(cursorOf(page.Rows[len(page.Rows)-1]), sent, landed)
+	c.moveTo(cursorOf(page.Rows[len(page.Rows)-1]), page, sent, landed)
 	return nil
 }
 
@@ -220,14 +220,17 @@ func (c *Cache) markAll() {
 	}
 }
 
-// moveTo is the last step of a check that succeeded: the marks are made. The caller holds mu.
-func (c *Cache) moveTo(to cursor, sent, landed instant) {
+// moveTo is the last step of a check that succeeded: the marks are made. What is known is dated again by the log's clock,
+// which no freeze stops: else a minute could be long over and a change still pass for young. The caller holds mu.
+func (c *Cache) moveTo(to cursor, page Page, sent, landed instant) {
 	if to != c.cursor {
 		c.cursor = to
 		c.report.due = true
 	}
 	for name, known := range c.known {
-		if known.ageAt(landed) > lateFor {
+		known.age, known.anchor = max(known.ageAt(landed), page.since(known.appended)), landed
+		c.known[name] = known
+		if known.age > lateFor {
 			delete(c.known, name)
 		}
 	}
@@ -235,14 +238,14 @@ func (c *Cache) moveTo(to cursor, sent, landed instant) {
 }
 
 // applyRow marks what one row changed. The caller holds mu.
-func (c *Cache) applyRow(row wire.Row, age time.Duration, landed instant) {
+func (c *Cache) applyRow(row wire.Row, page Page, landed instant) {
 	c.remember(cursorOf(row))
 	if row.Schema > wire.Schema {
 		c.markAll() // it says something this client cannot read
 		return
 	}
 	for _, change := range row.Changes {
-		c.learn(change, age, landed)
+		c.learn(change, row, page, landed)
 		c.applyTo(change)
 	}
 }
@@ -288,21 +291,23 @@ func (c *Cache) remember(at cursor) {
 // A knownChange is the newest change of a name, and how old its row is.
 type knownChange struct {
 	wire.Change
-	age    time.Duration // of the row at anchor, at least
-	anchor instant       // when the row landed here
+	appended time.Time     // by the broadcaster's clock
+	age      time.Duration // of the row at anchor, at least
+	anchor   instant       // when the newest answer of the log landed here
 }
 
 // learn keeps a change to judge fetches by. A restored table may lack what is already known here, and be appended to
 // from an answer that is older than it: the later change wins, whatever its revision.
-func (c *Cache) learn(change wire.Change, age time.Duration, anchor instant) {
+func (c *Cache) learn(change wire.Change, row wire.Row, page Page, landed instant) {
 	if known, ok := c.known[change.Name]; ok && change.At.Before(known.At) {
 		return
 	}
+	age := page.since(row.Time)
 	if age > lateFor {
 		delete(c.known, change.Name) // what AWSCURRENT reads is the truth
 		return
 	}
-	c.known[change.Name] = knownChange{change, age, anchor}
+	c.known[change.Name] = knownChange{change, row.Time, age, landed}
 }
 
 // ageAt returns how old the row was at an instant, at least: a late answer must not pass for a current one because a
@@ -314,12 +319,12 @@ func (k knownChange) ageAt(i instant) time.Duration {
 	return k.age + i.atLeastSince(k.anchor)
 }
 
-// ageOf returns how old a row was when the page landed, at least. Without a date of the log it is new.
-func (p Page) ageOf(row wire.Row) time.Duration {
+// since returns how long before the page landed something was appended, at least. Without a date of the log it is new.
+func (p Page) since(appended time.Time) time.Duration {
 	if p.Date.IsZero() {
 		return 0
 	}
-	return p.Date.Sub(row.Time)
+	return p.Date.Sub(appended)
 }
 
 // A breaker keeps reads from waiting for a log that does not answer.
