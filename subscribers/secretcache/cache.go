@@ -48,7 +48,7 @@ type Cache struct {
 	known   map[string]knownChange // the newest change of each name, for as long as late answers are to be expected
 	cursor  cursor
 	recent  []cursor // the last rows seen, to tell a true push from a forged one
-	marks   uint64   // how often anything was marked
+	marks   uint64   // how often anything was marked, or would have been
 	check   *check   // the one on its way, or nil
 	breaker breaker
 	counts  wire.Counts

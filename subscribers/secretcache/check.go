@@ -255,6 +255,7 @@ func (c *Cache) applyRow(row wire.Row, page Page, landed instant) {
 func (c *Cache) applyTo(change wire.Change) {
 	e := c.entries[change.Name]
 	if e == nil || !e.tracked {
+		c.marks++ // it may be of an ARN whose name is not known yet: a fetch of that on its way must not land
 		return
 	}
 	current := e.fresh.Load()
