@@ -105,7 +105,7 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 		return false, nil
 	case known != nil && known.makesLate(got, err, f.sent) && !(gone && try == lastTry && f.late == nil):
 		c.counts.LateAnswers++
-		if err == nil && known.Kind != wire.Deleted {
+		if err == nil && !known.forbidsLate(c.now()) {
 			f.late = newVersion(got, f.sent)
 		}
 		return true, nil
@@ -138,19 +138,33 @@ func newVersion(got Fetched, sent instant) *version {
 	return &version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: sent}
 }
 
-// giveUp ends a fetch that got late answers only. Where nothing is held the last of them is better than nothing: it is
-// what a client without the log would serve.
+// giveUp ends a fetch that got late answers only. Where nothing is held, or nothing that may still be served, the last of
+// them is better than nothing: it is what a client without the log would serve.
 func (c *Cache) giveUp(e *entry, f *fetch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.generation != f.generation {
+	if e.generation != f.generation || e.name == "" && c.marks != f.marks {
 		f.err = errSuperseded
+		c.endFetch(e, f)
 		return
 	}
-	if e.held == nil {
+	c.endFetch(e, f)
+	if e.name == "" && f.name != "" {
+		e = c.resolve(e, f.name) // where the log's changes reach it
+	}
+	known := c.knownOf(f.name)
+	if known == nil {
+		known = f.known
+	}
+	if f.late != nil && !known.forbidsLate(c.now()) && !c.heldIsBetter(e.held, f.late) {
 		e.held = f.late
 	}
 	c.fail(e, f, errLate)
+}
+
+// heldIsBetter reports whether what is held is better to fall back to than a late answer. The caller holds mu.
+func (c *Cache) heldIsBetter(held, late *version) bool {
+	return held != nil && held.id != late.id && c.now().since(held.sent) <= c.cfg.TTL
 }
 
 // makesLate reports whether an answer, asked for at sent, is of before the change.
@@ -165,6 +179,12 @@ func (k *knownChange) makesLate(got Fetched, err error, sent instant) bool {
 	default:
 		return !got.Created.After(k.At)
 	}
+}
+
+// forbidsLate reports whether a late answer must not be fallen back to: the secret is deleted. Where one clock says that
+// such answers are over, and the log cannot be asked which clock is right, that much is not known.
+func (k *knownChange) forbidsLate(now instant) bool {
+	return k != nil && k.Kind == wire.Deleted && k.age+min(now.since(k.anchor), 2*lateFor) <= lateFor
 }
 
 // knownOf returns the newest change of a name, or nil. The caller holds mu.
