@@ -69,26 +69,60 @@ func (b *broadcaster) roll(n int) int {
 type notice struct {
 	signal events.Signal
 	moment int // the secret's moment it tells of; -1 for a hint
-	epoch  int // how often the tables had been restored
+	epoch  int // how often the tables had been restored when it was sent
 
 	// Of the try under way:
-	seen  int // which moment was current when it began
-	began time.Time
+	seen    int // which moment was current when it began
+	began   time.Time
+	triedIn int // epoch
 }
 
-// handle receives an event as the queue delivers it: again and again until it is handled or two minutes are over.
-func (b *broadcaster) handle(n notice) {
-	for began := time.Now(); time.Since(began) < 3*time.Minute; time.Sleep(5 * time.Second) {
-		n.seen, n.began = b.w.look(n.signal.Name), time.Now()
-		handled, _ := b.b.Confirm(context.Background(), []events.Signal{n.signal})
-		if err := b.b.Deliver(context.Background()); err != nil {
-			b.w.violate("delivering: %v", err)
-		}
-		if handled[0] != invalidation.Failed {
-			b.w.handled(n, handled[0])
-			return
+// handle receives events as the queue delivers them: what is not handled comes back, to any broadcaster, for three minutes.
+func (w *world) handle(batch []notice, by int) {
+	for began := time.Now(); len(batch) > 0 && time.Since(began) < 3*time.Minute; by++ {
+		batch = w.broadcasters[by%len(w.broadcasters)].try(batch)
+		time.Sleep(5 * time.Second)
+	}
+}
+
+// try handles a batch and returns what has to come back. The process may be killed once it has appended, or while it
+// delivers: then everything comes back, and what is not delivered is the next one's.
+func (b *broadcaster) try(batch []notice) (again []notice) {
+	w := b.w
+	signals := make([]events.Signal, len(batch))
+	for i := range batch {
+		batch[i].seen, batch[i].began, batch[i].triedIn = w.look(batch[i].signal.Name)
+		signals[i] = batch[i].signal
+	}
+	handled, _ := b.b.Confirm(context.Background(), signals)
+	for i, how := range handled {
+		if how != invalidation.Failed {
+			w.handled(batch[i], how)
 		}
 	}
+	ctx, cancel := context.Background(), func() {}
+	if w.unsettled() {
+		switch b.roll(10) {
+		case 0:
+			w.count(crashedBeforeDelivery)
+			return batch
+		case 1:
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(b.roll(600))*time.Millisecond)
+		}
+	}
+	defer cancel()
+	if err := b.b.Deliver(ctx); ctx.Err() != nil {
+		w.count(crashedInDelivery)
+		return batch
+	} else if err != nil {
+		w.violate(contract, "delivering: %v", err)
+	}
+	for i, how := range handled {
+		if how == invalidation.Failed {
+			again = append(again, batch[i])
+		}
+	}
+	return again
 }
 
 // describePort is a broadcaster's way to DescribeSecret.
@@ -99,24 +133,30 @@ func (p describePort) Describe(_ context.Context, name string) (invalidation.Des
 	lag := time.Duration(0)
 	if most := p.b.w.faults.lagOf("describe"); most > 0 && (p.b.id == 0 || p.b.roll(2) == 0) {
 		lag = time.Duration(p.b.roll(int(most/time.Millisecond))) * time.Millisecond
+		p.b.w.count(describedLate)
 	}
 	d, err := p.b.w.secrets.describe(name, lag)
 	time.Sleep(time.Duration(p.b.roll(40)) * time.Millisecond)
 	return d, err
 }
 
-// appendPort tells the history what was really committed.
+// appendPort tells the history what was really committed, in the order in which it was.
 type appendPort struct {
 	invalidation.Log
 	w *world
 }
 
 func (p appendPort) Append(ctx context.Context, a invalidation.Append) (wire.Row, error) {
+	p.w.committing.Lock()
+	defer p.w.committing.Unlock()
 	row, err := p.Log.Append(ctx, a)
+	if errors.Is(err, invalidation.ErrConflict) {
+		p.w.count(appendsMet)
+	}
 	if err == nil {
 		p.w.appended(row)
 	} else if !errors.Is(err, invalidation.ErrConflict) && ctx.Err() == nil {
-		p.w.violate("appending: %v", err)
+		p.w.violate(contract, "appending: %v", err)
 	}
 	return row, err
 }
@@ -129,11 +169,14 @@ func (p pushPort) Push(_ context.Context, _ string, payload []byte) ([]byte, err
 	w.scan(string(payload))
 	switch p.b.roll(10) {
 	case 0, 1, 2:
+		w.count(pushLost)
 		return nil, errInjected
 	case 3: // it arrives, but much later, and nobody hears the answer
+		w.count(pushLate)
 		w.later(time.Duration(p.b.roll(90_000))*time.Millisecond, func() { _, _ = w.pushOne(p.b.roll(64), payload) })
 		return nil, errInjected
 	case 4:
+		w.count(pushDoubled)
 		if _, err := w.pushOne(p.b.roll(64), payload); err != nil {
 			return nil, err
 		}

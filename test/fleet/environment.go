@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -23,11 +24,15 @@ type environment struct {
 
 	mu      sync.Mutex
 	random  *rand.Rand
-	active  int           // invocations
+	active  int  // invocations
+	resting bool // frozen as soon as it has no invocation
+	freezes int
 	thawed  chan struct{} // closed while not frozen
 	dead    bool
 	secrets map[string]*secretcache.Secret
 	stale   int64 // reads that only an exception excuses
+
+	underway atomic.Int64 // requests and answers
 }
 
 // ttl is every cached value's time to live.
@@ -81,15 +86,36 @@ func (e *environment) upTo(d time.Duration) time.Duration {
 	return time.Duration(e.roll(int(d/time.Microsecond))) * time.Microsecond
 }
 
-// freeze stops an environment that has no invocation: nothing leaves it and nothing arrives any more.
+// freeze stops an environment as soon as it has no invocation: nothing leaves it and nothing arrives any more.
 func (e *environment) freeze() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.active > 0 || e.dead || e.isFrozen() {
+	e.resting = true
+	e.freezeIdle()
+}
+
+// freezeIdle freezes an environment that is to rest and has nothing to do. The caller holds mu.
+func (e *environment) freezeIdle() {
+	if !e.resting || e.active > 0 || e.dead || e.isFrozen() || !e.w.unsettled() {
 		return
 	}
+	e.resting = false
 	e.thawed = make(chan struct{})
 	e.clock.freeze()
+	e.freezes++
+	e.w.count(frozen)
+	if e.underway.Load() > 0 {
+		e.w.count(frozenInFlight)
+	}
+	if e.clock.standsStill {
+		e.w.count(clockStood)
+	}
+}
+
+func (e *environment) freezesSoFar() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.freezes
 }
 
 // isFrozen reports whether the environment is frozen. The caller holds mu.
@@ -111,7 +137,7 @@ func (e *environment) thaw() {
 	}
 }
 
-// pass holds up whoever runs in a frozen environment.
+// pass holds up whoever runs in a frozen environment. Who goes on first after a thaw is open.
 func (e *environment) pass() {
 	for {
 		e.mu.Lock()
@@ -121,6 +147,7 @@ func (e *environment) pass() {
 			return
 		}
 		<-thawed
+		time.Sleep(e.upTo(100 * time.Millisecond))
 	}
 }
 
@@ -129,7 +156,9 @@ func (e *environment) begin() bool {
 	e.mu.Lock()
 	gone := e.dead
 	if !gone {
-		e.active++
+		if e.active++; e.active > 1 {
+			e.w.count(concurrent)
+		}
 	}
 	e.mu.Unlock()
 	if !gone {
@@ -142,6 +171,8 @@ func (e *environment) end() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.active--
+	e.resting = e.resting || e.random.IntN(3) == 0 // Lambda freezes at once, whatever is on its way
+	e.freezeIdle()
 }
 
 func (e *environment) idle() bool {
@@ -183,7 +214,7 @@ func (e *environment) serve(r request) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.Deadline)
 	defer cancel()
 	if _, err := e.entry.Invoke(ctx, payload); err != nil {
-		e.w.violate("a business event did not reach the handler: %v", err)
+		e.w.violate(contract, "a business event did not reach the handler: %v", err)
 	}
 }
 
@@ -192,7 +223,7 @@ type handler struct{ e *environment }
 
 func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	if _, ours, _ := wire.ParseInvalidation(payload); ours {
-		h.e.w.violate("an invalidation reached the function's own code")
+		h.e.w.violate(contract, "an invalidation reached the function's own code")
 		return nil, nil
 	}
 	var r request
@@ -215,10 +246,10 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 func (e *environment) read(ctx context.Context, name string, final bool) {
 	before := e.observe(name)
 	value, err := e.secret(name).Get(ctx)
-	e.w.judge(e, name, before, reading{value.VersionID(), value.Text(), err, ctx.Err() != nil}, final)
+	e.w.judge(e, name, before, e.observe(name), reading{value.VersionID(), value.Text(), err, ctx.Err() != nil}, final)
 }
 
-// An observation is what is known of an environment from outside before it answers.
+// An observation is what is known of an environment from outside before it answers, or after.
 type observation struct {
 	at         time.Time
 	applied    int // how far the environment has applied the secret's changes
@@ -273,10 +304,11 @@ func (c *clock) thaw() {
 	c.frozenAt = time.Time{}
 }
 
-func (c *clock) set(by time.Duration) {
+func (c *clock) set(by time.Duration) (jumped bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.jumps {
 		c.offset += by
 	}
+	return c.jumps
 }

@@ -26,16 +26,24 @@ type history struct {
 	covered map[string][]coverage
 	applied map[string]map[string]int // by a row's hash: how far whoever has applied it knows of each secret
 	live    []wire.Row                // the rows in the table
+
+	previous map[string]string // of every row that ever was, by their hashes
 }
 
 func newHistory() *history {
-	return &history{moments: map[string][]moment{}, covered: map[string][]coverage{}, applied: map[string]map[string]int{"": {}}}
+	return &history{
+		moments: map[string][]moment{}, covered: map[string][]coverage{}, applied: map[string]map[string]int{"": {}}, previous: map[string]string{},
+	}
 }
 
 // happened notes a moment, unless AWSCURRENT was not touched.
 func (h *history) happened(name string, is moment) {
-	if last := h.current(name); last >= 0 && h.moments[name][last].same(is) {
-		return
+	if last := h.current(name); last >= 0 {
+		if before := h.moments[name][last]; before.same(is) {
+			return
+		} else if is.at.Before(before.at) {
+			is.at = before.at // dates never stand still, so they may run ahead of a deletion of the same millisecond
+		}
 	}
 	h.moments[name] = append(h.moments[name], is)
 }
@@ -71,6 +79,7 @@ func (h *history) current(name string) int { return len(h.moments[name]) - 1 }
 // appended notes a committed row.
 func (h *history) appended(row wire.Row, now time.Time) {
 	h.live = append(h.live, row)
+	h.previous[row.Hash] = row.PreviousHash
 	known := map[string]int{}
 	for name, m := range h.applied[row.PreviousHash] {
 		known[name] = m
@@ -97,16 +106,31 @@ func (h *history) rewound(n int, now time.Time) {
 		if !ok {
 			m = -1
 		}
-		h.covered[name] = append(h.covered[name], coverage{from: now, moment: m})
+		h.covered[name] = append(h.covered[name], coverage{now, m, h.dated(name)})
 	}
 }
 
-func (h *history) coveredNow(name string) int {
-	if c := h.covered[name]; len(c) > 0 {
-		return c[len(c)-1].moment
+// dated returns the date of a secret's newest change in the log, or zero.
+func (h *history) dated(name string) time.Time {
+	for i := len(h.live) - 1; i >= 0; i-- {
+		for _, c := range h.live[i].Changes {
+			if c.Name == name {
+				return c.At
+			}
+		}
 	}
-	return -1
+	return time.Time{}
 }
+
+// coverage returns how far the log tells of a secret now.
+func (h *history) coverage(name string) coverage {
+	if c := h.covered[name]; len(c) > 0 {
+		return c[len(c)-1]
+	}
+	return coverage{moment: -1}
+}
+
+func (h *history) coveredNow(name string) int { return h.coverage(name).moment }
 
 // coveredThroughout returns how far the log told of a secret at every time between from and to.
 func (h *history) coveredThroughout(name string, from, to time.Time) int {

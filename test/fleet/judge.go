@@ -13,6 +13,22 @@ import (
 // The invariants stand here once, worded as the guarantees are. They use what callers received and what really happened,
 // never the clients' own word, except to see whether an exception was counted.
 
+// An invariant is what a violation is reported as.
+type invariant string
+
+const (
+	bounded   invariant = "G1"         // bounded staleness
+	noWorse   invariant = "G2"         // never worse than today
+	forwards  invariant = "G3"         // never backwards
+	complete  invariant = "G4"         // nothing lost
+	valueless invariant = "G5"         // no secret value
+	chain     invariant = "chain"      // each row of the log stands on the one before; none is rewritten, none skipped
+	order     invariant = "log"        // what a row says was so, and a secret's rows come in the order of its changes
+	truth     invariant = "truth"      // what is served was current once, and is current when all has come to rest
+	exception invariant = "exceptions" // none is counted without an injected fault
+	contract  invariant = "contract"   // what the parts owe to one another
+)
+
 // A reading is what a caller received.
 type reading struct {
 	version, text string
@@ -21,58 +37,70 @@ type reading struct {
 }
 
 // judge holds one reading against G1, G2 and G3.
-func (w *world) judge(e *environment, name string, before observation, r reading, final bool) {
-	counts := e.cache.Counts()
+func (w *world) judge(e *environment, name string, before, after observation, r reading, final bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	w.reads++
 	if r.err != nil {
 		w.judgeError(e, name, before, r, final, now)
 		return
 	}
 	h := w.history
+	w.countUnseen(name, before.applied)
 	served := h.latest(name, r.version)
-	where := func(format string, args ...any) {
-		w.violateLocked("environment %d read %s at %v: version %s is of moment %d, now is %d, log tells of %d, environment had applied %d: %s",
+	where := func(which invariant, format string, args ...any) {
+		w.violateLocked(which, "environment %d read %s at %v: version %s is of moment %d, now is %d, log tells of %d, environment had applied %d: %s",
 			e.id, name, w.since(now), r.version, served, h.current(name), h.coveredNow(name), before.applied, fmt.Sprintf(format, args...))
 	}
 	if served < 0 {
-		where("it never was current")
+		where(truth, "it never was current")
 		return
 	}
 	if final && served != h.current(name) {
-		where("the run is over and it is not what is current")
+		where(truth, "the run is over and it is not what is current")
 	}
 	// G1: never one cached longer ago than its TTL: the TTL always applies.
 	if sent, ok := w.fetches[r.text]; !ok || now.Sub(sent) > ttl {
-		where("G1: it was fetched at %v, longer ago than its TTL", w.since(sent))
+		where(bounded, "it was fetched at %v, longer ago than its TTL", w.since(sent))
 	}
-	excused := counts.Uncertain+counts.Outdated > before.exceptions
-	// G2: a deleted secret is not served once the deletion is known, exception or not.
-	if before.applied > served && h.moments[name][before.applied].version == "" {
-		where("G2: its deletion was known")
-	}
+	excused := after.exceptions > before.exceptions
 	stale := false
 	// G3: once an environment has applied a change, what it replaced is not served again (but for a failed fetch).
 	if served < before.applied {
 		stale = true
 		if !excused {
-			where("G3: it went backwards")
+			where(forwards, "it went backwards")
 		}
+	}
+	// G2: a deleted secret is not served once the deletion is known, exception or not, until it is known to be there again.
+	deleted := func(applied int) bool { return applied > served && h.moments[name][applied].version == "" }
+	if deleted(before.applied) && deleted(after.applied) {
+		where(noWorse, "its deletion was known")
 	}
 	// G1: a version that was current at or after now − CheckEvery − (time from the change to its append).
 	if told := h.coveredThroughout(name, now.Add(-secretcache.DefaultCheckEvery), now); served < told {
 		stale = true
 		if !excused {
-			where("G1: the log had told of moment %d for longer than CheckEvery", told)
+			where(bounded, "the log had told of moment %d for longer than CheckEvery", told)
 		}
 	}
 	if stale {
 		// each exception is counted
-		if e.stale++; e.stale > counts.Uncertain+counts.Outdated {
-			where("%d stale reads, %d exceptions counted", e.stale, counts.Uncertain+counts.Outdated)
+		if e.stale++; e.stale > after.exceptions {
+			where(bounded, "%d stale reads, %d exceptions counted", e.stale, after.exceptions)
 		}
+	}
+}
+
+// countUnseen counts what an environment had not seen of a secret when it was read.
+func (w *world) countUnseen(name string, applied int) {
+	told := w.history.coveredNow(name)
+	if applied < 0 || told < applied+2 {
+		return
+	}
+	w.counts[severalUnseen]++
+	if moments := w.history.moments[name]; moments[told].version == moments[applied].version {
+		w.counts[thereAndBack]++
 	}
 }
 
@@ -89,7 +117,7 @@ func (w *world) judgeError(e *environment, name string, before observation, r re
 	case final && h.moments[name][h.current(name)].version == "":
 	case r.gaveUp, !final && unreadable, w.faults.secretsFailedSince(before.at):
 	default:
-		w.violateLocked("environment %d read %s at %v: G2: a read failed: %v", e.id, name, w.since(now), r.err)
+		w.violateLocked(noWorse, "environment %d read %s at %v: a read failed: %v", e.id, name, w.since(now), r.err)
 	}
 }
 
@@ -104,8 +132,8 @@ func (w *world) handled(n notice, how invalidation.Handling) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	h, name := w.history, n.signal.Name
-	if !w.faults.describesLaggedSince(n.began) && n.epoch == w.epoch && !h.toldAsSeen(name, n.seen) {
-		w.violateLocked("G4: %s was handled as %s at %v, the log tells of moment %d, DescribeSecret of %d",
+	if !w.faults.describesLaggedSince(n.began) && n.triedIn == w.epoch && !h.toldAsSeen(name, n.seen) {
+		w.violateLocked(complete, "%s was handled as %s at %v, the log tells of moment %d, DescribeSecret of %d",
 			name, how, w.since(time.Now()), h.coveredNow(name), n.seen)
 	}
 	if n.moment < 0 || n.epoch != w.epoch || !n.signal.Trusted {
@@ -115,13 +143,13 @@ func (w *world) handled(n notice, how invalidation.Handling) {
 	if told >= n.moment {
 		return
 	}
-	if c := h.covered[name]; len(c) > 0 && h.moments[name][n.moment].at.Sub(c[len(c)-1].dated) < slack {
+	if h.moments[name][n.moment].at.Sub(h.coverage(name).dated) < slack {
 		return
 	}
-	if told >= 0 && h.sameSince(name, told) {
+	if told >= 0 && h.sameBetween(name, told, n.moment) {
 		return
 	}
-	w.violateLocked("G4: the event about moment %d of %s was handled as %s at %v, the log tells of %d", n.moment, name, how, w.since(time.Now()), told)
+	w.violateLocked(complete, "the event about moment %d of %s was handled as %s at %v, the log tells of %d", n.moment, name, how, w.since(time.Now()), told)
 }
 
 // toldAsSeen reports whether the log tells of a secret what a describe has shown, at a moment or later.
@@ -136,16 +164,42 @@ func (h *history) toldAsSeen(name string, seen int) bool {
 	return false
 }
 
-// sameSince reports whether nothing happened after a moment that could be in a cache now: it was at most unreadable in
-// between.
-func (h *history) sameSince(name string, from int) bool {
+// sameBetween reports whether nothing happened after one moment and up to another that could be in a cache: the secret
+// was at most unreadable in between. What came after that is for other events to tell of; if it was unreadable at the
+// second moment itself it must have come back as it was.
+func (h *history) sameBetween(name string, from, to int) bool {
 	is := h.moments[name][from].version
-	for _, m := range h.moments[name][from+1:] {
-		if m.version != is && m.version != "" {
+	for m := from + 1; m < len(h.moments[name]); m++ {
+		now := h.moments[name][m].version
+		switch {
+		case now == is && m >= to:
+			return true
+		case now != is && now != "":
 			return false
 		}
 	}
-	return h.moments[name][h.current(name)].version == is
+	return false
+}
+
+// judgeRow holds a row that was just committed against the log before it and against what really happened.
+func (w *world) judgeRow(row wire.Row) {
+	h := w.history
+	head := wire.Row{}
+	if n := len(h.live); n > 0 {
+		head = h.live[n-1]
+	}
+	if row.Revision != head.Revision+1 || row.PreviousHash != head.Hash {
+		w.violateLocked(chain, "revision %d was committed when the head was %d", row.Revision, head.Revision)
+	}
+	for _, c := range row.Changes {
+		if before := h.coverage(c.Name); c.At.Before(before.dated) {
+			w.violateLocked(order, "revision %d tells of %s at %v, the row before told of %v",
+				row.Revision, c.Name, w.since(c.At), w.since(before.dated))
+		}
+		if m := h.momentOf(c); m < 0 || h.moments[c.Name][m].version != c.VersionID {
+			w.violateLocked(order, "revision %d says %s %s %q at %v, which is not so", row.Revision, c.Name, c.Kind, c.VersionID, w.since(c.At))
+		}
+	}
 }
 
 // checkChain walks the log: one revision per append, none rewritten, none skipped.
@@ -155,19 +209,19 @@ func (w *world) checkChain(rows []wire.Row) {
 	previous := wire.Row{}
 	for _, row := range rows {
 		if row.Revision != previous.Revision+1 || row.PreviousHash != previous.Hash {
-			w.violateLocked("the log's chain breaks at revision %d", row.Revision)
+			w.violateLocked(chain, "the log's chain breaks at revision %d", row.Revision)
 			return
 		}
 		previous = row
 	}
 	if len(rows) != len(w.history.live) {
-		w.violateLocked("the log has %d rows, %d were committed", len(rows), len(w.history.live))
+		w.violateLocked(chain, "the log has %d rows, %d were committed", len(rows), len(w.history.live))
 	}
 }
 
 // scan holds output against G5: no secret value leaves a client.
 func (w *world) scan(output string) {
 	if strings.Contains(output, canary) {
-		w.violate("G5: a secret value was put out")
+		w.violate(valueless, "a secret value was put out")
 	}
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,7 @@ const (
 	opRecreate op = "recreate"
 	opRestore  op = "restore" // a deleted secret
 	opFreeze   op = "freeze"
+	opCut      op = "cut" // a request times out with something on its way, and the environment is frozen at once
 	opSleep    op = "sleep"
 	opLag      op = "lag"
 	opLogDown  op = "log-down"
@@ -87,11 +89,12 @@ func weights() []op {
 		{opRotate, 3},
 		{opThere, 3},
 		{opRollback, 4},
-		{opBurst, 1},
+		{opBurst, 2},
 		{opDelete, 2},
-		{opRecreate, 2},
-		{opRestore, 2},
-		{opFreeze, 14},
+		{opRecreate, 1},
+		{opRestore, 3},
+		{opFreeze, 10},
+		{opCut, 6},
 		{opSleep, 10},
 		{opLag, 5},
 		{opLogDown, 3},
@@ -100,9 +103,9 @@ func weights() []op {
 		{opForge, 4},
 		{opBackup, 2},
 		{opRewind, 2},
-		{opJump, 4},
-		{opBirth, 2},
-		{opDeath, 1},
+		{opJump, 8},
+		{opBirth, 3},
+		{opDeath, 4},
 		{opHint, 2},
 	} {
 		for range w.n {
@@ -112,23 +115,55 @@ func weights() []op {
 	return ops
 }
 
-func drawPlan(t *rapid.T) plan {
-	actions := rapid.Custom(func(t *rapid.T) action {
-		return action{
-			Op:    rapid.SampledFrom(weights()).Draw(t, "op"),
-			Which: rapid.IntRange(0, 63).Draw(t, "which"),
-			N:     rapid.IntRange(0, 15).Draw(t, "n"),
-			For:   rapid.SampledFrom([]time.Duration{time.Second, 4 * time.Second, 30 * time.Second, 58 * time.Second}).Draw(t, "for"),
-			Then: rapid.SampledFrom([]time.Duration{
-				0, 0, 10 * time.Millisecond, 100 * time.Millisecond, 700 * time.Millisecond, 2100 * time.Millisecond, 9 * time.Second,
-			}).Draw(t, "then"),
+// A scene is a few actions about one environment and one secret that follow one another: what matters seldom comes alone.
+func scenes() [][][]op {
+	change := []op{opPut, opPut, opPut, opRotate, opThere, opRollback, opDelete, opRestore, opRecreate}
+	sleep, look, freeze := []op{opSleep}, []op{opRead}, []op{opFreeze}
+	var all [][][]op
+	for _, s := range []struct {
+		n     int
+		scene [][]op
+	}{
+		{50, [][]op{weights()}},
+		{10, [][]op{change, look}},
+		{6, [][]op{change, change, look}},
+		{6, [][]op{look, freeze, change, sleep, look}},
+		{6, [][]op{{opLag}, change, look, look}},
+		{6, [][]op{{opLag}, change, {opCut}, sleep, look}},
+		{6, [][]op{change, {opCut}, change, sleep, look}},
+		{4, [][]op{look, {opDelete}, {opRestore, opRecreate, opPut}, look}},
+		{3, [][]op{{opBackup}, change, look, {opRewind}, look}},
+		{3, [][]op{{opLogGap}, change, change, look}},
+	} {
+		for range s.n {
+			all = append(all, s.scene)
 		}
+	}
+	return all
+}
+
+func drawPlan(t *rapid.T) plan {
+	scene := rapid.Custom(func(t *rapid.T) []action {
+		which := rapid.IntRange(0, 63).Draw(t, "which")
+		var actions []action
+		for _, ops := range rapid.SampledFrom(scenes()).Draw(t, "scene") {
+			actions = append(actions, action{
+				Op:    rapid.SampledFrom(ops).Draw(t, "op"),
+				Which: which,
+				N:     rapid.IntRange(0, 15).Draw(t, "n"),
+				For:   rapid.SampledFrom([]time.Duration{time.Second, 4 * time.Second, 30 * time.Second, 58 * time.Second}).Draw(t, "for"),
+				Then: rapid.SampledFrom([]time.Duration{
+					0, 0, 10 * time.Millisecond, 100 * time.Millisecond, 700 * time.Millisecond, 2100 * time.Millisecond, 9 * time.Second,
+				}).Draw(t, "then"),
+			})
+		}
+		return actions
 	})
 	return plan{
 		Seed:         rapid.Uint64().Draw(t, "seed"),
 		Faults:       rapid.Bool().Draw(t, "faults"),
 		Names:        rapid.IntRange(1, 4).Draw(t, "names"),
 		Environments: rapid.IntRange(1, 5).Draw(t, "environments"),
-		Actions:      rapid.SliceOfN(actions, 60, 160).Draw(t, "actions"),
+		Actions:      slices.Concat(rapid.SliceOfN(scene, 25, 60).Draw(t, "scenes")...),
 	}
 }

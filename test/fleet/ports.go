@@ -15,6 +15,8 @@ var errInjected = errors.New("injected fault")
 // travel is one way of a request or an answer. A frozen environment sends and receives nothing. Whether a timer that ran
 // out meanwhile or the answer that lies in the socket wins after a thaw is open.
 func (e *environment) travel(ctx context.Context, longest time.Duration) error {
+	e.underway.Add(1)
+	defer e.underway.Add(-1)
 	e.pass()
 	t := time.NewTimer(e.upTo(longest))
 	defer t.Stop()
@@ -31,6 +33,16 @@ func (e *environment) travel(ctx context.Context, longest time.Duration) error {
 	return nil
 }
 
+// travelBack is the way of an answer.
+func (e *environment) travelBack(ctx context.Context, longest time.Duration) error {
+	freezes := e.freezesSoFar()
+	err := e.travel(ctx, longest)
+	if err == nil && e.freezesSoFar() > freezes {
+		e.w.count(answeredThawed)
+	}
+	return err
+}
+
 // logPort is the environment's way to the change log.
 type logPort struct{ e *environment }
 
@@ -44,27 +56,34 @@ func (p logPort) Tail(ctx context.Context, limit int) (secretcache.Page, error) 
 
 func (p logPort) ask(ctx context.Context, do func() (secretcache.Page, error)) (secretcache.Page, error) {
 	e := p.e
-	if err := e.travel(ctx, 60*time.Millisecond); err != nil {
+	slow := 40 * time.Millisecond // a check that needs all its three requests is in time, unless something is wrong
+	if e.w.plan.Faults && e.roll(8) == 0 {
+		slow = 300 * time.Millisecond
+	}
+	if err := e.travel(ctx, slow); err != nil {
 		return secretcache.Page{}, err
 	}
 	switch down, hangs := e.w.faults.logDown(e); {
 	case down && hangs:
+		e.w.count(logHung)
 		<-ctx.Done()
 		e.pass()
 		return secretcache.Page{}, ctx.Err()
 	case down:
+		e.w.count(logDown)
 		return secretcache.Page{}, errInjected
 	}
 	page, err := do()
 	if err != nil {
-		e.w.violate("reading the log: %v", err)
+		e.w.violate(contract, "reading the log: %v", err)
 		return page, err
 	}
 	if n := len(page.Rows); n > 2 && e.w.faults.takeGap(e) {
+		e.w.count(rowMissing)
 		missing := 1 + e.roll(n-2)
 		page.Rows = append(append([]wire.Row{}, page.Rows[:missing]...), page.Rows[missing+1:]...)
 	}
-	return page, e.travel(ctx, 60*time.Millisecond)
+	return page, e.travelBack(ctx, slow)
 }
 
 // secretsPort is the environment's way to Secrets Manager.
@@ -74,21 +93,26 @@ func (p secretsPort) Get(ctx context.Context, id, versionID string) (secretcache
 	e := p.e
 	sent := time.Now()
 	slow := 80 * time.Millisecond
-	if e.roll(8) == 0 {
+	if e.roll(4) == 0 {
 		slow = 4 * time.Second
 	}
 	if err := e.travel(ctx, slow); err != nil {
 		return secretcache.Fetched{}, err
 	}
 	if e.w.faults.secretsDown() {
+		e.w.count(secretsFailed)
 		return secretcache.Fetched{}, errInjected
 	}
 	got, err := e.w.secrets.get(e, id, versionID)
 	if err == nil {
 		got.Text = e.w.fetched(got.Text, sent)
 	}
-	if lost := e.travel(ctx, slow); lost != nil {
+	told := e.w.told(got.Name)
+	if lost := e.travelBack(ctx, slow); lost != nil {
 		return secretcache.Fetched{}, lost
+	}
+	if e.w.told(got.Name) > told {
+		e.w.count(changedInFlight)
 	}
 	return got, err
 }
@@ -101,7 +125,7 @@ func (p reportsPort) Put(ctx context.Context, r wire.Report) error {
 		return err
 	}
 	if r.Environment == "" || r.Revision == 0 && r.Counts.CheckFailures == 0 {
-		p.e.w.violate("a report says nothing: %+v", r)
+		p.e.w.violate(contract, "a report says nothing: %+v", r)
 	}
 	p.e.w.scan(fmt.Sprintf("%+v", r))
 	return nil

@@ -4,15 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-// run plays a plan and returns what was violated. It is called inside a synctest bubble.
-func run(p plan) []string {
+// run plays a plan and returns what was violated and what happened. It is called inside a synctest bubble.
+func run(p plan) (violations []string, counts map[happening]int) {
 	w := newWorld(p)
 	for _, a := range p.Actions {
 		w.act(a)
@@ -22,9 +24,9 @@ func run(p plan) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.violations) > 0 {
-		return append(w.violations, w.story())
+		return append(w.violations, w.story()), w.counts
 	}
-	return nil
+	return nil, w.counts
 }
 
 // story tells what really happened to the secrets and to the log. The caller holds mu.
@@ -56,11 +58,10 @@ func (w *world) act(a action) {
 	case opBurst:
 		w.burst(a)
 	case opRotate:
-		w.secrets.rotate(which, a.For)
+		w.background.Go(func() { w.secrets.rotate(which, a.For) })
 	case opThere:
 		w.secrets.put(which)
-		time.Sleep(a.For / 2)
-		w.secrets.rollback(which)
+		w.later(a.For/2, func() { w.secrets.rollback(which) })
 	case opRollback:
 		w.secrets.rollback(which)
 	case opDelete:
@@ -71,6 +72,14 @@ func (w *world) act(a action) {
 		w.secrets.restore(which)
 	case opFreeze:
 		e.freeze()
+	case opCut:
+		r := request{Deadline: 300 * time.Millisecond}
+		if a.N%2 == 0 { // else it reads nothing, and the check that it started is still on its way
+			r.Names = []string{which}
+		}
+		w.background.Go(func() { e.serve(r) })
+		time.Sleep(10 * time.Millisecond)
+		e.freeze()
 	case opSleep:
 		time.Sleep([]time.Duration{a.For, 61 * time.Second, 75 * time.Second, 4 * time.Minute}[a.N%4])
 	case opForge:
@@ -80,13 +89,16 @@ func (w *world) act(a action) {
 	case opRewind:
 		w.rewind()
 	case opJump:
-		e.clock.set(time.Duration(a.N-8) * 20 * time.Second)
+		if e.clock.set(time.Duration(a.N-8) * 20 * time.Second) {
+			w.count(clockSet)
+		}
 	case opBirth:
 		w.birth()
+		w.count(born)
 	case opDeath:
 		w.death(a.Which)
 	case opHint:
-		w.hint(which)
+		w.hint([]string{which}, 0)
 	case opLag, opLogDown, opLogGap, opDown:
 		w.breakSomething(a, e)
 	}
@@ -96,7 +108,7 @@ func (w *world) act(a action) {
 func (w *world) breakSomething(a action, e *environment) {
 	switch {
 	case a.Op == opLag:
-		kinds := map[string]bool{"describe": a.N&1 > 0, "label": a.N&2 > 0 || a.N == 0, "version": w.plan.Faults && a.N >= 12}
+		kinds := map[string]bool{"describe": a.N&1 > 0, "label": a.N&2 > 0 || a.N == 0, "version": w.plan.Faults && a.N >= 10}
 		w.faults.lag(kinds, lateFor-time.Second, a.For)
 	case !w.plan.Faults:
 	case a.Op == opLogGap:
@@ -119,13 +131,14 @@ func (w *world) request(e *environment, a action) {
 	for i := range 1 + a.N%3 {
 		r.Names = append(r.Names, name((a.Which+i)%w.plan.Names))
 	}
-	for range 1 + a.N/12 {
+	for range 1 + a.N/10 {
 		w.background.Go(func() { e.serve(r) })
 	}
 }
 
 // burst changes more secrets than a check applies one by one, each in a row of its own.
 func (w *world) burst(a action) {
+	w.count(manyAtOnce)
 	first := name(a.Which % w.plan.Names)
 	w.secrets.put(first)
 	for i := range 110 {
@@ -157,6 +170,7 @@ func (w *world) forge(e *environment, which string, n int) {
 	}
 	w.background.Go(func() {
 		if e.idle() {
+			w.count(pushForged)
 			_, _ = e.push(payload)
 		}
 	})
@@ -165,11 +179,12 @@ func (w *world) forge(e *environment, which string, n int) {
 // settle ends every fault, lets everything arrive, looks at every secret once more, as the reconciler does, and reads
 // everything everywhere.
 func (w *world) settle() {
+	w.mu.Lock()
+	w.over = true
+	w.mu.Unlock()
 	w.faults.end()
 	for range 2 { // twice: one answer of "not found" proves nothing
-		for _, name := range w.secrets.names() {
-			w.hint(name)
-		}
+		w.hint(w.secrets.names(), 0)
 		time.Sleep(70 * time.Second)
 	}
 	w.mu.Lock()
@@ -187,23 +202,52 @@ func (w *world) settle() {
 		}
 		e.serve(r)
 		if counts := e.cache.Counts(); w.plan.calm() && counts.Uncertain+counts.Outdated > 0 {
-			w.violate("environment %d counted exceptions without an injected fault: %+v", e.id, counts)
+			w.violate(exception, "environment %d counted exceptions without an injected fault: %+v", e.id, counts)
 		}
 	}
 	w.checkChain(w.log.rows())
 	w.checkFanouts()
+	w.background.Wait()
 	time.Sleep(time.Minute) // reports on their way
 }
 
-// checkFanouts: no fan-out is left open for longer than its pushes are tried.
+// checkFanouts: no fan-out is left open for longer than its pushes are tried, and each revision has its outcome.
 func (w *world) checkFanouts() {
 	for range 12 {
 		if err := w.broadcasters[0].b.Deliver(context.Background()); err != nil {
-			w.violate("delivering at the end: %v", err)
+			w.violate(contract, "delivering at the end: %v", err)
 		}
 	}
 	open, err := w.store.Open(context.Background())
 	if err != nil || len(open) > 0 {
-		w.violate("%d fan-outs are left open (%v)", len(open), err)
+		w.violate(complete, "%d fan-outs are left open (%v)", len(open), err)
+	}
+	w.mu.Lock()
+	rows := w.history.live
+	w.mu.Unlock()
+	for _, row := range rows {
+		if len(row.Changes) == 0 {
+			continue
+		}
+		deliveries, err := w.store.Deliveries(context.Background(), row.Revision)
+		deliveries = slices.DeleteFunc(deliveries, func(d invalidation.Delivery) bool { return d.Hash != row.Hash })
+		if err != nil || len(deliveries) != 1 {
+			w.violate(complete, "revision %d has %d deliveries to one subscription (%v)", row.Revision, len(deliveries), err)
+			continue
+		}
+		w.checkDelivery(row, deliveries[0])
+	}
+}
+
+// checkDelivery: acknowledged means that an environment has answered who had applied the row, or one that stands on it.
+func (w *world) checkDelivery(row wire.Row, d invalidation.Delivery) {
+	switch d.Outcome {
+	case invalidation.Acknowledged:
+		if d.Ack == nil || !w.hasAnswered(d.Ack.Hash, row.Hash) {
+			w.violate(complete, "revision %d passes for acknowledged, nobody has: %+v", d.Revision, d.Ack)
+		}
+	case invalidation.Undelivered:
+	default:
+		w.violate(complete, "revision %d has no outcome: its delivery is %q", d.Revision, d.Outcome)
 	}
 }

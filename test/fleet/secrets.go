@@ -117,8 +117,12 @@ func (s *secretsManager) rotate(name string, takes time.Duration) {
 
 // rollback moves AWSCURRENT back to AWSPREVIOUS.
 func (s *secretsManager) rollback(name string) {
-	if s.moveCurrent(name, func(previous string) string { return previous }) {
-		s.w.announce(name, events.Moved)
+	if !s.moveCurrent(name, func(previous string) string { return previous }) {
+		return
+	}
+	s.w.count(rolledBack)
+	if !s.w.announce(name, events.Moved) {
+		s.w.count(rolledBackMute)
 	}
 }
 
@@ -141,6 +145,7 @@ func (s *secretsManager) moveCurrent(name string, to func(previous string) strin
 
 func (s *secretsManager) delete(name string, force bool) {
 	if s.deleteQuietly(name, force) {
+		s.w.count(deleted)
 		s.w.announce(name, events.Deleted)
 	}
 }
@@ -157,7 +162,9 @@ func (s *secretsManager) deleteQuietly(name string, force bool) bool {
 
 // recreate deletes a secret for good and makes another one of the same name.
 func (s *secretsManager) recreate(name string) {
-	s.deleteQuietly(name, true)
+	if s.deleteQuietly(name, true) {
+		s.w.count(recreated)
+	}
 	s.put(name)
 }
 
@@ -170,6 +177,7 @@ func (s *secretsManager) restore(name string) {
 		return err
 	})
 	if ok {
+		s.w.count(restored)
 		s.w.announce(name, events.Restored)
 	}
 }
@@ -211,6 +219,12 @@ func (s *secretsManager) get(e *environment, id, version string) (secretcache.Fe
 	s.lag = lag
 	got, err := s.m.GetSecretValue(secrets.GetSecretValueInput{SecretID: id, VersionID: version})
 	s.lag = 0
+	switch {
+	case kind == "version" && lag > 0 && err != nil:
+		e.w.count(versionLate)
+	case kind == "label" && lag > 0 && (err != nil || !e.w.isCurrent(got.Name, got.VersionID)):
+		e.w.count(labelLate)
+	}
 	switch {
 	case err == nil:
 		return secretcache.Fetched{Name: got.Name, ARN: got.ARN, VersionID: got.VersionID, Created: got.CreatedDate, Text: got.SecretString}, nil

@@ -6,9 +6,11 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,16 +38,19 @@ type world struct {
 	faults  *faults
 
 	broadcasters []*broadcaster
-	random       *rand.Rand // the driver's own
 	background   sync.WaitGroup
+	committing   sync.Mutex // held from a write of the log until the history knows of it
 
 	mu           sync.Mutex
 	environments []*environment
 	born         int
 	history      *history
 	fetches      map[string]time.Time // when each fetched value was asked for
-	reads        int
-	epoch        int // how often the tables were restored
+	random       *rand.Rand           // the world's own
+	answered     map[string]bool      // by the hashes of rows
+	counts       map[happening]int
+	over         bool // the run is settling: nothing breaks any more
+	epoch        int  // how often the tables were restored
 	backup       *backup
 	violations   []string
 }
@@ -58,6 +63,7 @@ type backup struct {
 func newWorld(p plan) *world {
 	w := &world{
 		plan: p, started: time.Now(), faults: &faults{started: time.Now()}, history: newHistory(), fetches: map[string]time.Time{},
+		answered: map[string]bool{}, counts: map[happening]int{},
 		random: rand.New(rand.NewPCG(p.Seed, 1)),
 	}
 	w.logger = slog.New(slog.NewTextHandler(scanner{w}, nil))
@@ -91,15 +97,15 @@ func (s scanner) Write(line []byte) (int, error) {
 
 func (w *world) since(t time.Time) time.Duration { return t.Sub(w.started).Round(time.Millisecond) }
 
-func (w *world) violate(format string, args ...any) {
+func (w *world) violate(which invariant, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.violateLocked(format, args...)
+	w.violateLocked(which, format, args...)
 }
 
-func (w *world) violateLocked(format string, args ...any) {
+func (w *world) violateLocked(which invariant, format string, args ...any) {
 	if len(w.violations) < 5 {
-		w.violations = append(w.violations, fmt.Sprintf(format, args...))
+		w.violations = append(w.violations, fmt.Sprintf("%s: ", which)+fmt.Sprintf(format, args...))
 	}
 }
 
@@ -115,6 +121,7 @@ func (w *world) fetched(text string, sent time.Time) string {
 func (w *world) appended(row wire.Row) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.judgeRow(row)
 	w.history.appended(row, time.Now())
 }
 
@@ -159,6 +166,7 @@ func (w *world) death(i int) {
 	e.thaw() // what it still had on its way ends unheard
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.counts[died]++
 	w.environments = append(w.environments[:i:i], w.environments[i+1:]...)
 }
 
@@ -169,16 +177,39 @@ func (w *world) pushOne(from int, payload []byte) ([]byte, error) {
 	w.mu.Unlock()
 	for i := range n {
 		if e := w.environment(from + i); e.idle() {
-			return e.push(payload)
+			return w.pushTo(e, payload)
 		}
 	}
 	w.birth()
-	return w.environment(n).push(payload)
+	return w.pushTo(w.environment(n), payload)
+}
+
+func (w *world) pushTo(e *environment, payload []byte) ([]byte, error) {
+	answer, err := e.push(payload)
+	var ack wire.Ack
+	if err == nil && json.Unmarshal(answer, &ack) == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.answered[ack.Hash] = true
+	}
+	return answer, err
+}
+
+// hasAnswered reports whether an environment has answered a push with one row's hash, and that row stands on the other.
+func (w *world) hasAnswered(hash, on string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	answered := w.answered[hash]
+	for hash != on && hash != "" {
+		hash = w.history.previous[hash]
+	}
+	return answered && hash == on
 }
 
 // announce sends the event of a secret's newest moment on its way; it may get lost, be doubled, or go to a broadcaster
-// that sees an older state.
-func (w *world) announce(name string, kind events.Kind) {
+// that sees an older state. It reports whether it was sent.
+func (w *world) announce(name string, kind events.Kind) (sent bool) {
+	times := []int{0, 1, 1, 1, 1, 1, 2, 2}[w.roll(8)]
 	w.mu.Lock()
 	m := w.history.current(name)
 	is := w.history.moments[name][m]
@@ -187,30 +218,75 @@ func (w *world) announce(name string, kind events.Kind) {
 		Time: is.at.Truncate(time.Second), Trusted: true, EventID: fmt.Sprintf("%s-%d", name, m), DetailType: "model",
 	}}
 	w.mu.Unlock()
-	for range []int{0, 1, 1, 1, 1, 1, 2, 2}[w.random.IntN(8)] {
-		w.deliver(n, time.Duration(w.random.IntN(3000))*time.Millisecond)
+	switch times {
+	case 0:
+		w.count(eventLost)
+	case 2:
+		w.count(eventDoubled)
+	}
+	for range times {
+		by := w.roll(2)
+		w.later(time.Duration(w.roll(3000))*time.Millisecond, func() { w.handle([]notice{n}, by) })
+	}
+	return times > 0
+}
+
+// told returns how far the log tells of a secret.
+func (w *world) told(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.history.coveredNow(name)
+}
+
+// look returns which moment of a secret is current, when that is, and in which epoch.
+func (w *world) look(name string) (moment int, at time.Time, epoch int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.history.current(name), time.Now(), w.epoch
+}
+
+func (w *world) isCurrent(name, version string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.history.moments[name][w.history.current(name)].version == version
+}
+
+// hint sends our own events: look at these secrets now. They come in batches.
+func (w *world) hint(names []string, within time.Duration) {
+	for batch := range slices.Chunk(names, 20) {
+		notices := make([]notice, len(batch))
+		for i, name := range batch {
+			notices[i] = notice{moment: -1, signal: events.Signal{Kind: events.Check, Name: name, Env: env, Domain: domain, Time: time.Now()}}
+		}
+		by := w.roll(2)
+		w.later(time.Duration(w.roll(int(within/time.Millisecond)+1))*time.Millisecond, func() { w.handle(notices, by) })
 	}
 }
 
-func (w *world) deliver(n notice, after time.Duration) {
-	b := w.broadcasters[w.random.IntN(len(w.broadcasters))]
-	w.later(after, func() { b.handle(n) })
-}
-
-// look returns which moment of a secret is current.
-func (w *world) look(name string) int {
+// roll returns a number below n.
+func (w *world) roll(n int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.history.current(name)
+	return w.random.IntN(n)
 }
 
-// hint sends our own event: look at this secret now.
-func (w *world) hint(name string) {
-	w.deliver(notice{moment: -1, signal: events.Signal{Kind: events.Check, Name: name, Env: env, Domain: domain, Time: time.Now()}}, 0)
+// count notes that something happened that the model is there for.
+func (w *world) count(what happening) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
+}
+
+func (w *world) unsettled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.over
 }
 
 // save takes a backup of both tables.
 func (w *world) save() {
+	w.committing.Lock()
+	defer w.committing.Unlock()
 	snapshot, err := w.tables.Backup(changesTable, operationsTable)
 	if err != nil {
 		panic(err)
@@ -222,24 +298,28 @@ func (w *world) save() {
 
 // rewind restores both tables to the same moment, as the runbook says; the reconciler then looks at every secret.
 func (w *world) rewind() {
+	names := w.secrets.names()
+	if w.restore() {
+		w.hint(names, 5*time.Second)
+	}
+}
+
+func (w *world) restore() bool {
+	w.committing.Lock()
+	defer w.committing.Unlock()
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.backup == nil || w.backup.rows > len(w.history.live) {
 		w.backup = nil
-		w.mu.Unlock()
-		return
+		return false
 	}
 	if err := w.tables.Restore(w.backup.tables); err != nil {
 		panic(err)
 	}
 	w.epoch++
-	w.history.rewound(w.backup.rows, time.Now())
-	names := w.secrets.names()
-	w.mu.Unlock()
-	for _, name := range names {
-		w.later(time.Duration(w.random.IntN(5000))*time.Millisecond, func() {
-			w.broadcasters[0].handle(notice{
-				moment: -1, signal: events.Signal{Kind: events.Check, Name: name, Env: env, Domain: domain, Time: time.Now()},
-			})
-		})
+	if w.backup.rows < len(w.history.live) {
+		w.counts[restoredTable]++
 	}
+	w.history.rewound(w.backup.rows, time.Now())
+	return true
 }
