@@ -5,56 +5,27 @@
 // It is used like a *pgxpool.Pool. Each operation reads the secret, so the log is checked at use; an operation whose new
 // connection is refused for its credential is begun again with a newer version if there is one (see secretcache's Try);
 // and on a change the pool's connections are closed as they come back, never while they are in use.
+//
+// Of a connection that could not be opened its errors tell the SQLSTATE and what is wrong with the network, not pgx's text,
+// which quotes parts of the secret. errors.As finds *pgconn.PgError in them all the same.
 package secretcachepgx
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
-	"fmt"
-	"maps"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/internal/login"
 )
 
 // Configure puts one version of a secret into the configuration of a new connection: its password, for example. Its
 // errors must not quote the value.
 type Configure func(ctx context.Context, v secretcache.Value, config *pgx.ConnConfig) error
-
-// DSN is the Configure for a secret whose text is a connection string. Where to connect, as whom, how, and the run-time
-// parameters are the string's; the rest stays as it is.
-func DSN(_ context.Context, v secretcache.Value, config *pgx.ConnConfig) error {
-	parsed, err := pgx.ParseConfig(v.Text())
-	if err != nil { // its text is not passed on: it may quote the value
-		return fmt.Errorf("version %s is no connection string: a %T", v.VersionID(), err)
-	}
-	config.Host, config.Port, config.Database = parsed.Host, parsed.Port, parsed.Database
-	config.User, config.Password = parsed.User, parsed.Password
-	config.TLSConfig, config.Fallbacks = parsed.TLSConfig, parsed.Fallbacks
-	config.SSLNegotiation, config.SSLCertMode = parsed.SSLNegotiation, parsed.SSLCertMode
-	config.ChannelBinding, config.RequireAuth = parsed.ChannelBinding, parsed.RequireAuth
-	if parsed.ValidateConnect != nil {
-		config.ValidateConnect = parsed.ValidateConnect
-	}
-	maps.Copy(config.RuntimeParams, parsed.RuntimeParams)
-	return nil
-}
-
-// Connector is for a database/sql pool that logs in by pgx: secretcachesql.DSN(secretcachepgx.Connector). Unlike pgx's own
-// driver it parses the connection string at once.
-func Connector(dsn string) (driver.Connector, error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	return stdlib.GetConnector(*config), nil
-}
 
 // IsRejection reports whether an error is PostgreSQL's word, when a connection was opened, that the credential is wrong:
 // invalid_password (28P01) or invalid_authorization_specification (28000).
@@ -156,6 +127,10 @@ func (p *Pool) try(ctx context.Context, operation func(context.Context) error) e
 	return p.secret.Try(ctx, func(ctx context.Context, v secretcache.Value) error {
 		err := operation(context.WithValue(ctx, valueKey{}, attempt{v, changes}))
 		changes = p.changesSoFar() // before the next value is read
+		var connecting *pgconn.ConnectError
+		if errors.As(err, &connecting) {
+			return login.Failed(err)
+		}
 		return err
 	}, p.options...)
 }
