@@ -86,11 +86,13 @@ type entry struct {
 	again      *asking  // the newest that a rejection caused, of AWSCURRENT
 	pending    *asking  // and of AWSPENDING
 	rejected   *version // the last that a Try reported; nil once replaced
-	lastID     string   // the version OnChange was last told of
+	lastID     string   // the version fetched last: OnChange has been told of it, or is being, or will be
 	verified   string   // the version that every OnChange accepted
-	refused    string   // why the last OnChange did not
+	refused    string   // why an OnChange did not accept lastID
 	told       bool     // it was logged that a newer version cannot be fetched
 	onChange   []OnChange
+	telling    chan struct{} // closed when OnChange has been told of all there is to tell; nil unless it is being told
+	next       *version      // what it is to be told of then, if anything
 }
 
 // A version is one fetched version. It is immutable.

@@ -209,7 +209,7 @@ func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
 	if e.lastID == "" {
 		e.lastID, e.verified = got.VersionID, got.VersionID
 	}
-	if e.lastID == got.VersionID {
+	if e.lastID == got.VersionID || !e.toTell(f.version) {
 		return nil
 	}
 	return e

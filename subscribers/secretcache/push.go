@@ -147,6 +147,7 @@ func (c *Cache) settle(ctx context.Context, change wire.Change) wire.SecretOutco
 		out.Outcome, out.Reason = wire.Failed, reasonOf(err)
 		return out
 	}
+	c.waitTold(ctx, e)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.outcomeOf(e, change.Name)

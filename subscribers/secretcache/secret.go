@@ -50,12 +50,6 @@ func (Value) LogValue() slog.Value { return slog.StringValue("[secret]") }
 // MarshalText encodes "[secret]".
 func (Value) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
-// OnChange is told each time another version of a secret than before has been fetched, before the read that caused it
-// returns: it drops what was made with the old one, such as a connection pool. Its error, or a panic in it, makes the ack
-// and the report say failed, and its type is logged, not its text, which might quote a value; the new version is served
-// all the same. The context ends after FetchTimeout.
-type OnChange func(ctx context.Context, v Value) error
-
 // WithTTL returns a handle to the same secret whose reads accept nothing cached longer ago than ttl. Zero fetches at each
 // read; reads at the same time share a fetch.
 func (s *Secret) WithTTL(ttl time.Duration) *Secret {
@@ -65,14 +59,6 @@ func (s *Secret) WithTTL(ttl time.Duration) *Secret {
 	defer s.cache.mu.Unlock()
 	s.cache.report.maxTTL = max(s.cache.report.maxTTL, ttl)
 	return other
-}
-
-// OnChange registers f for as long as the cache lives. It is not called for the first version read.
-func (s *Secret) OnChange(f OnChange) {
-	s.cache.mu.Lock()
-	defer s.cache.mu.Unlock()
-	e := s.current()
-	e.onChange = append(e.onChange, f)
 }
 
 // Get returns AWSCURRENT. A hit is a read of memory and of the clock: no lock, no allocation. Otherwise it waits for the
@@ -227,35 +213,3 @@ func (s *Secret) is(v *version) bool {
 }
 
 func (s *Secret) wrap(err error) error { return fmt.Errorf("reading secret %s: %w", s.id, err) }
-
-// tellChange calls an entry's OnChange functions with a new version and notes what they made of it.
-func (c *Cache) tellChange(e *entry, v *version) {
-	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
-	defer cancel()
-	c.mu.Lock()
-	told := append([]OnChange(nil), e.onChange...)
-	c.mu.Unlock()
-	refused := ""
-	for _, f := range told {
-		if err := callSafely(ctx, f, Value{v}); err != nil && refused == "" {
-			refused = "an OnChange function refused the new version"
-			c.cfg.Logger.Error(refused, "secret", e.name, "version", v.id, "errorType", fmt.Sprintf("%T", err))
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e.lastID, e.refused = v.id, refused
-	if refused == "" {
-		e.verified = v.id
-	}
-	c.report.due = true
-}
-
-func callSafely(ctx context.Context, f OnChange, v Value) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic in OnChange: a %T", r)
-		}
-	}()
-	return f(ctx, v)
-}

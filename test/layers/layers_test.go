@@ -61,14 +61,15 @@ func layers() []layer {
 		},
 		{
 			"subscribers/secretcache/secretcachesql",
-			[]string{"subscribers/secretcache"},
+			[]string{"subscribers/secretcache", "subscribers/secretcache/internal/login"},
 			"a pool of database/sql knows the client, and no driver",
 		},
 		{
 			"subscribers/secretcache/secretcachepgx",
-			[]string{"subscribers/secretcache", pgx},
+			[]string{"subscribers/secretcache", "subscribers/secretcache/internal/login", pgx},
 			"pgx's pool knows the client and pgx; what does not log in to PostgreSQL does not link it",
 		},
+		{"subscribers/secretcache/internal/login", nil, "what pools say of a failed login knows no driver"},
 		{
 			"subscribers/secretcache/internal/pgtest",
 			[]string{"subscribers/secretcache", "subscribers/secretcache/secretcachetest", pgx},

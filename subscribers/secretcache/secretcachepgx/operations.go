@@ -81,11 +81,51 @@ func (r row) Scan(dest ...any) error {
 
 // SendBatch is pgxpool's.
 func (p *Pool) SendBatch(ctx context.Context, batch *pgx.Batch) pgx.BatchResults {
-	// What comes of opening a connection is in the results only, so that it is made sure of beforehand.
-	if err := p.AcquireFunc(ctx, func(*pgxpool.Conn) error { return nil }); err != nil {
+	conn, err := p.Acquire(ctx)
+	if err != nil {
 		return pgx.FailedBatchResults(batch, err)
 	}
-	return p.Pool.SendBatch(ctx, batch)
+	return batchResults{conn.SendBatch(ctx, batch), conn}
+}
+
+// batchResults give their connection back when they, or the transaction that they began, are done.
+type batchResults struct {
+	pgx.BatchResults
+	conn *pgxpool.Conn
+}
+
+// Close implements pgx.BatchResults.
+func (b batchResults) Close() error {
+	if b.BatchResults.Tx() == nil {
+		defer b.conn.Release()
+	}
+	return b.BatchResults.Close()
+}
+
+// Tx implements pgx.BatchResults.
+func (b batchResults) Tx() pgx.Tx {
+	tx := b.BatchResults.Tx()
+	if tx == nil {
+		return nil
+	}
+	return batchTx{tx, b.conn}
+}
+
+type batchTx struct {
+	pgx.Tx
+	conn *pgxpool.Conn
+}
+
+// Commit implements pgx.Tx.
+func (tx batchTx) Commit(ctx context.Context) error {
+	defer tx.conn.Release()
+	return tx.Tx.Commit(ctx)
+}
+
+// Rollback implements pgx.Tx.
+func (tx batchTx) Rollback(ctx context.Context) error {
+	defer tx.conn.Release()
+	return tx.Tx.Rollback(ctx)
 }
 
 // Begin is pgxpool's.

@@ -5,55 +5,27 @@
 // It is used like a *pgxpool.Pool. Each operation reads the secret, so the log is checked at use; an operation whose new
 // connection is refused for its credential is begun again with a newer version if there is one (see secretcache's Try);
 // and on a change the pool's connections are closed as they come back, never while they are in use.
+//
+// Of a connection that could not be opened its errors tell the SQLSTATE and what is wrong with the network, not pgx's text,
+// which quotes parts of the secret. errors.As finds *pgconn.PgError in them all the same.
 package secretcachepgx
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
-	"fmt"
-	"maps"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/internal/login"
 )
 
 // Configure puts one version of a secret into the configuration of a new connection: its password, for example. Its
 // errors must not quote the value.
 type Configure func(ctx context.Context, v secretcache.Value, config *pgx.ConnConfig) error
-
-// DSN is the Configure for a secret whose text is a connection string. Where to connect, as whom, how, and the run-time
-// parameters are the string's; the rest stays as it is.
-func DSN(_ context.Context, v secretcache.Value, config *pgx.ConnConfig) error {
-	parsed, err := pgx.ParseConfig(v.Text())
-	if err != nil { // its text is not passed on: it may quote the value
-		return fmt.Errorf("version %s is no connection string: a %T", v.VersionID(), err)
-	}
-	config.Host, config.Port, config.Database = parsed.Host, parsed.Port, parsed.Database
-	config.User, config.Password = parsed.User, parsed.Password
-	config.TLSConfig, config.Fallbacks = parsed.TLSConfig, parsed.Fallbacks
-	config.SSLNegotiation, config.SSLCertMode = parsed.SSLNegotiation, parsed.SSLCertMode
-	config.ChannelBinding, config.RequireAuth = parsed.ChannelBinding, parsed.RequireAuth
-	if parsed.ValidateConnect != nil {
-		config.ValidateConnect = parsed.ValidateConnect
-	}
-	maps.Copy(config.RuntimeParams, parsed.RuntimeParams)
-	return nil
-}
-
-// Connector is for a database/sql pool that logs in by pgx: secretcachesql.DSN(secretcachepgx.Connector). Unlike pgx's own
-// driver it parses the connection string at once.
-func Connector(dsn string) (driver.Connector, error) {
-	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
-		return nil, err
-	}
-	return stdlib.GetConnector(*config), nil
-}
 
 // IsRejection reports whether an error is PostgreSQL's word, when a connection was opened, that the credential is wrong:
 // invalid_password (28P01) or invalid_authorization_specification (28000).
@@ -70,6 +42,10 @@ type Pool struct {
 	*pgxpool.Pool
 	secret  *secretcache.Secret
 	options []secretcache.TryOption
+
+	mu      sync.Mutex
+	changes int    // how often another version has become current
+	current string // that version's id; empty before the first change
 }
 
 // New returns a pool of connections that log in with the secret. config is as pgxpool.NewWithConfig takes it, and is not
@@ -79,6 +55,7 @@ func New(
 	ctx context.Context, secret *secretcache.Secret, config *pgxpool.Config, configure Configure, options ...secretcache.TryOption,
 ) (*Pool, error) {
 	config = config.Copy()
+	p := &Pool{secret: secret, options: append([]secretcache.TryOption{secretcache.RejectedIf(IsRejection)}, options...)}
 	before := config.BeforeConnect
 	config.BeforeConnect = func(ctx context.Context, connecting *pgx.ConnConfig) error {
 		if before != nil {
@@ -86,12 +63,9 @@ func New(
 				return err
 			}
 		}
-		v, ok := ctx.Value(valueKey{}).(secretcache.Value)
-		if !ok { // the pool's own, to have some in reserve
-			var err error
-			if v, err = secret.Get(ctx); err != nil {
-				return err
-			}
+		v, err := p.valueFor(ctx)
+		if err != nil {
+			return err
 		}
 		return configure(ctx, v, connecting)
 	}
@@ -99,20 +73,64 @@ func New(
 	if err != nil {
 		return nil, err
 	}
-	secret.OnChange(func(context.Context, secretcache.Value) error {
+	p.Pool = inner
+	secret.OnChange(func(_ context.Context, v secretcache.Value) error {
+		p.changed(v.VersionID()) // first: a connection begun before it is closed by Reset, one begun after it sees it
 		inner.Reset()
 		return nil
 	})
-	options = append([]secretcache.TryOption{secretcache.RejectedIf(IsRejection)}, options...)
-	return &Pool{Pool: inner, secret: secret, options: options}, nil
+	return p, nil
 }
 
-// valueKey is under what a context carries the value for the connections that are opened for it.
+// valueKey is under what a context carries an operation's attempt for the connections that are opened for it.
 type valueKey struct{}
+
+// An attempt is one use of a value by an operation.
+type attempt struct {
+	value   secretcache.Value
+	changes int // the pool's before the value was read
+}
+
+// valueFor returns the version that a new connection logs in with: the operation's, unless that has been replaced while
+// the operation waited for its turn, or what is current, if the pool itself wants some in reserve.
+func (p *Pool) valueFor(ctx context.Context) (secretcache.Value, error) {
+	if a, ok := ctx.Value(valueKey{}).(attempt); ok && !p.isOld(a) {
+		return a.value, nil
+	}
+	return p.secret.Get(ctx)
+}
+
+// isOld reports whether an attempt's version has been replaced. AWSPENDING's is not old: it has been read after the last
+// change, or it is what has become current.
+func (p *Pool) isOld(a attempt) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return a.changes != p.changes && a.value.VersionID() != p.current
+}
+
+func (p *Pool) changed(versionID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changes++
+	p.current = versionID
+}
+
+func (p *Pool) changesSoFar() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changes
+}
 
 // try begins an operation again if it did not begin: its connection was refused.
 func (p *Pool) try(ctx context.Context, operation func(context.Context) error) error {
+	changes := p.changesSoFar()
 	return p.secret.Try(ctx, func(ctx context.Context, v secretcache.Value) error {
-		return operation(context.WithValue(ctx, valueKey{}, v))
+		err := operation(context.WithValue(ctx, valueKey{}, attempt{v, changes}))
+		changes = p.changesSoFar() // before the next value is read
+		var connecting *pgconn.ConnectError
+		if errors.As(err, &connecting) {
+			return login.Failed(err)
+		}
+		return err
 	}, p.options...)
 }

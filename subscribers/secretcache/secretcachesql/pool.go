@@ -6,6 +6,9 @@
 // Each new connection is opened by secretcache's Try, so a login that the database refuses is tried again with a newer
 // version if there is one. A connection that was opened with a version which is not current any more is closed when it
 // comes back to the pool, or before it is used again, never while it is in use.
+//
+// Of a connection that could not be opened its errors tell the SQLSTATE and what is wrong with the network, not the
+// driver's text, which may quote parts of the secret. errors.As finds the driver's error in them all the same.
 package secretcachesql
 
 import (
@@ -17,6 +20,7 @@ import (
 	"sync"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/internal/login"
 )
 
 // Connect makes the connector that logs in with one version of a secret. It opens no connection itself. Its errors must
@@ -28,6 +32,10 @@ type Connect func(ctx context.Context, v secretcache.Value) (driver.Connector, e
 func DSN(parse func(dsn string) (driver.Connector, error)) Connect {
 	return func(_ context.Context, v secretcache.Value) (driver.Connector, error) {
 		connector, err := parse(v.Text())
+		var unusable login.Unusable
+		if errors.As(err, &unusable) {
+			return nil, fmt.Errorf("version %s is no data source name of the driver: %w", v.VersionID(), unusable)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("version %s is no data source name of the driver: a %T", v.VersionID(), err)
 		}
@@ -82,7 +90,7 @@ func (p *pool) Connect(ctx context.Context) (driver.Conn, error) {
 		}
 		opened.version = v.VersionID()
 		opened.Conn, err = connector.Connect(ctx)
-		return err
+		return login.Failed(err)
 	}, p.options...)
 	if err != nil {
 		return nil, err
