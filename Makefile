@@ -3,11 +3,13 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 FLEET_CHECKS ?= 100
+# The same runs each time, so that a change is judged by what it changes; FLEET_SEED=0 draws others.
+FLEET_SEED ?= 20261125
 BENCH_TIME ?= 5s
 KILL_FOR ?= 3m
 TOOL := go tool -modfile=tools/go.mod
 
-.PHONY: help demo test kill lint fmt bench mutants build
+.PHONY: help demo test fleet kill lint fmt bench mutants build
 
 help: ## What can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -18,9 +20,12 @@ demo: ## Watch a secret change and every environment follow; needs only Go. ARGS
 test: ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants
 	go vet ./...
 	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
-	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
+	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile
 	KILL_FOR=60s go test -race ./test/kill
 	go run ./test/mutants
+
+fleet: ## Play new random runs of the fleet model, FLEET_CHECKS=1000 of them
+	go test ./test/fleet -count 1 -timeout 0 -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
 
 kill: ## Kill the broadcaster at random under load, for KILL_FOR=3m; KILL_SEED=n makes the same trouble again
 	KILL_FOR=$(KILL_FOR) go test -race -count 1 -timeout 0 -v ./test/kill

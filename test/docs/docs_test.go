@@ -92,7 +92,7 @@ func TestEveryBlockIsOfALanguageThatIsHeldToSomething(t *testing.T) {
 // TestEveryCommandRuns runs each line of each sh block. Those that take minutes are make's own targets: they have to be
 // there, and CI runs the one that it is about.
 func TestEveryCommandRuns(t *testing.T) {
-	long := regexp.MustCompile(`^make (test|mutants|bench|demo)( ARGS=\S+)?$`)
+	long := regexp.MustCompile(`^make (test|mutants|bench|demo|fleet|kill)( ARGS=\S+)?$`)
 	seen := map[string]bool{}
 	for _, b := range blocks(t, "sh") {
 		for command := range strings.Lines(b.text) {

@@ -119,8 +119,22 @@ func kill(ctx context.Context, patch string) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	for {
+		how, err := hunt(ctx, binary, fits)
+		if !errors.Is(err, errUnfit) {
+			return how, err
+		}
+		// What was found is not what was broken, so it says nothing of the mutant either way: on with other runs.
+	}
+}
+
+// errUnfit: something else was violated than what may find the mutant.
+var errUnfit = errors.New("violated something else")
+
+// hunt runs the model until something is violated, and returns how the mutant was killed, or errUnfit, wrapped.
+func hunt(ctx context.Context, binary string, fits []string) (string, error) {
 	test := exec.CommandContext(ctx, binary, "-test.run=^TestFleet$", "-rapid.checks="+checks, "-rapid.shrinktime=1ms", "-rapid.nofailfile")
-	test.Dir = dir
+	test.Dir = filepath.Dir(binary)
 	test.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400") // as many mutants at once as there are processors
 	out, err := test.CombinedOutput()
 	var failed *exec.ExitError
@@ -192,7 +206,7 @@ func verdictOf(out string, fits []string) (string, error) {
 		how += ", seed " + seed[1]
 	}
 	if which := violated[2]; !slices.Contains(fits, which) {
-		return "", fmt.Errorf("NOT KILLED: %s fell, which this break does not explain (%s)", which, how)
+		return "", fmt.Errorf("%w: %s fell, which this break does not explain (%s)", errUnfit, which, how)
 	}
 	return fmt.Sprintf("killed by %s (%s)", violated[2], how), nil
 }
