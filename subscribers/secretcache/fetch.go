@@ -31,6 +31,8 @@ type fetch struct {
 	generation uint64 // the entry's when it began
 	marks      uint64 // the cache's when it began: for an entry whose name is not known yet
 	done       chan struct{}
+	rests      int64  // the cache's when it began
+	inVain     *int64 // the cache's when a read did not wait for it to end; nil before that
 
 	// Of the try on its way:
 	sent  instant
@@ -47,7 +49,7 @@ func (c *Cache) startFetch(e *entry, id string) *fetch {
 		if e.name != "" {
 			id = e.name // after delete and recreate the old ARN misleads
 		}
-		e.fetch = &fetch{id: id, name: e.name, generation: e.generation, marks: c.marks, done: make(chan struct{})}
+		e.fetch = &fetch{id: id, name: e.name, generation: e.generation, marks: c.marks, rests: c.rests.Load(), done: make(chan struct{})}
 		go c.runFetch(e, e.fetch)
 	}
 	return e.fetch

@@ -62,9 +62,10 @@ func (s *Secret) WithTTL(ttl time.Duration) *Secret {
 }
 
 // Get returns AWSCURRENT. A hit is a read of memory and of the clock: no lock, no allocation. Otherwise it waits for the
-// log, for Secrets Manager, or for ctx. While the log cannot be read, or a newer version cannot be fetched, it returns
-// what is cached until the TTL ends; a deleted secret is not served once the deletion is known. The errors are ErrNotFound,
-// ErrDeleted, ctx's, or whatever Secrets Manager's client said, wrapped with the secret's id.
+// log, for Secrets Manager, or for ctx. While the log cannot be read, or a newer version cannot be fetched, not within two
+// seconds or not before ctx's deadline, it returns what is cached until the TTL ends; a deleted secret is not served once
+// the deletion is known. The errors are ErrNotFound, ErrDeleted, ctx's, or whatever Secrets Manager's client said, wrapped
+// with the secret's id.
 func (s *Secret) Get(ctx context.Context) (Value, error) {
 	now := s.cache.now()
 	e := s.entry.Load()
@@ -76,13 +77,21 @@ func (s *Secret) Get(ctx context.Context) (Value, error) {
 	return s.read(ctx)
 }
 
-// rounds bounds how often a read begins again because a change was announced, or its check grew old, while it waited.
-const rounds = 20
+const (
+	// rounds bounds how often a read begins again because a change was announced, or its check grew old, while it waited.
+	rounds = 20
+	// fallBackAfter is how long a read waits for the refetch of a changed secret while the version before may still be
+	// served. A function's time-out may well be shorter than FetchTimeout.
+	fallBackAfter = 2 * time.Second
+)
 
 func (s *Secret) read(ctx context.Context) (Value, error) {
 	c := s.cache
 	var mine *version // fetched for this read: it is served even if its fetch took longer than the TTL
-	certain := true   // until the log could not be read: then this read goes on without it
+	var brief <-chan time.Time
+	certain := true // until the log could not be read: then this read goes on without it
+	late := ctx.Err() != nil
+	rests, again := c.rests.Load(), false
 	if c.cfg.Mode == Observe {
 		c.startCheck(c.now(), false)
 	}
@@ -90,7 +99,7 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 		if s.follows() && certain {
 			certain = c.ensureChecked(ctx)
 		}
-		if err := ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil && (late || !errors.Is(err, context.DeadlineExceeded)) {
 			return Value{}, s.wrap(err)
 		}
 		v, f := s.serveOrFetch(mine, certain)
@@ -102,13 +111,18 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 		case f == nil:
 			continue // the check has grown old
 		}
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return Value{}, s.wrap(ctx.Err())
+		if brief == nil {
+			timer := time.NewTimer(fallBackAfter)
+			defer timer.Stop()
+			brief = timer.C
+		}
+		if !s.wait(ctx, f, brief) {
+			return s.fallBackFrom(ctx)
 		}
 		switch {
 		case errors.Is(f.err, errSuperseded):
+		case f.err != nil && f.rests != rests && !again:
+			again = true // it began before the environment rested: what became of it is not this read's fault
 		case f.err != nil:
 			return s.fallBack(f.err)
 		default:
@@ -138,45 +152,11 @@ func (s *Secret) serveOrFetch(mine *version, certain bool) (*version, *fetch) {
 		}
 		return v, nil
 	}
-	if v == nil && s.failedLately(e, now) {
+	if v == nil && (s.failedLately(e, now) || s.waitedInVain(e, now)) {
 		c.counts.Outdated++
 		return e.held, nil
 	}
 	return nil, c.startFetch(e, s.id)
-}
-
-// failedLately reports whether a newer version could not be fetched just now, so that what is held is served without
-// asking at every read. The caller holds mu.
-func (s *Secret) failedLately(e *entry, now instant) bool {
-	return e.failed != nil && now.since(*e.failed) < s.cache.cfg.CheckEvery && s.mayFallBackTo(e, now)
-}
-
-func (s *Secret) mayFallBackTo(e *entry, now instant) bool {
-	return e.held != nil && now.since(e.held.sent) <= s.ttl && s.is(e.held)
-}
-
-// fallBack serves what is held until its TTL ends, although something newer is known to exist.
-func (s *Secret) fallBack(err error) (Value, error) {
-	c := s.cache
-	now := c.now()
-	c.mu.Lock()
-	e := s.current()
-	held := e.held
-	ok := s.mayFallBackTo(e, now)
-	first := false
-	if ok {
-		c.counts.Outdated++
-		first = !e.told
-		e.told = true
-	}
-	c.mu.Unlock()
-	if !ok {
-		return Value{}, s.wrap(err)
-	}
-	if first {
-		c.cfg.Logger.Warn("a changed secret cannot be fetched: the version before it is served until its TTL ends", "secret", s.id, "error", err)
-	}
-	return Value{held}, nil
 }
 
 // direct asks for a full ARN that is not the one of the secret now called by its name: it was deleted and created anew.

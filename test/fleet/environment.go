@@ -31,6 +31,7 @@ type environment struct {
 	dead    bool
 	secrets map[string]*secretcache.Secret
 	stale   int64 // reads that only an exception excuses
+	cut     int64 // reads that were answered although their deadline had passed
 
 	underway atomic.Int64 // requests and answers
 }

@@ -45,6 +45,9 @@ func (w *world) judge(e *environment, name string, before, after observation, r 
 		w.judgeError(e, name, before, r, final, now)
 		return
 	}
+	if r.gaveUp {
+		e.cut++ // it may have been served for its deadline, and counted
+	}
 	h := w.history
 	w.countUnseen(name, before.applied)
 	served := h.latest(name, r.version)

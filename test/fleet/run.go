@@ -201,7 +201,7 @@ func (w *world) settle() {
 			r.Names = append(r.Names, name(i))
 		}
 		e.serve(r)
-		if counts := e.cache.Counts(); w.plan.calm() && counts.Uncertain+counts.Outdated > 0 {
+		if counts := e.cache.Counts(); w.plan.calm() && counts.Uncertain+counts.Outdated > e.cut {
 			w.violate(exception, "environment %d counted exceptions without an injected fault: %+v", e.id, counts)
 		}
 	}
