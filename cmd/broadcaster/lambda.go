@@ -70,8 +70,14 @@ func (h *handler) handle(ctx context.Context, payload json.RawMessage) (answer, 
 		logger.ErrorContext(ctx, "confirming", "error", err)
 	}
 	batch.tell(ctx, logger, log.revisions)
-	deliver(ctx, b, logger)
-	if len(batch.of(events.Scheduled)) > 0 && reconcile(ctx, b, logger) > 0 {
+	if len(batch.of(events.Scheduled)) == 0 {
+		deliver(ctx, b, logger)
+		return batch.answer()
+	}
+	half, cancel := halfOf(ctx) // or a long fan-out would leave nothing to reconcile in
+	deliver(half, b, logger)
+	cancel()
+	if reconcile(ctx, b, logger) > 0 {
 		deliver(ctx, b, logger)
 	}
 	return batch.answer()
@@ -135,6 +141,15 @@ func reconcile(ctx context.Context, b *invalidation.Broadcaster, logger *slog.Lo
 	}
 	logger.InfoContext(ctx, "reconciled", "listed", r.Listed, "described", r.Described, "found", r.Found, "full", r.Full, "completed", r.Completed)
 	return r.Found
+}
+
+// halfOf returns a context that ends when half of what is left of the invocation is over.
+func halfOf(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)/2)
 }
 
 // endingBefore returns a context that ends a while before the invocation does.

@@ -91,8 +91,8 @@ func TestReconcilingLeavesTimeToDeliver(t *testing.T) {
 		})
 		began := time.Now()
 		l.receive(messages(tick))
-		if took, want := time.Since(began), time.Second+time.Minute-deliverReserve; took != want {
-			t.Errorf("it took %v, want %v", took, want)
+		if took, most := time.Since(began), time.Second+time.Minute-deliverReserve; took > most {
+			t.Errorf("it took %v, want at most %v", took, most)
 		}
 		if !strings.Contains(l.logs.String(), `"msg":"reconciling: the next tick begins again"`) {
 			t.Errorf("no error is logged in\n%s", l.logs)

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -23,12 +21,7 @@ import (
 
 // loadAWS reads what AWS's SDK takes from the environment: credentials, endpoints. Nothing else in this program does.
 func loadAWS(ctx context.Context, cfg config) (aws.Config, error) {
-	// Enough idle connections for every push of a fan-out: the SDK's own 10 would close and reopen the rest each time.
-	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, cfg.maxPushes)
-		t.MaxIdleConns = max(t.MaxIdleConns, 2*cfg.maxPushes)
-	})
-	on, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(cfg.region), awsconfig.WithHTTPClient(client))
+	on, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(cfg.region), awsconfig.WithHTTPClient(newClient(cfg.maxPushes)))
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
@@ -37,12 +30,14 @@ func loadAWS(ctx context.Context, cfg config) (aws.Config, error) {
 
 // newHandler puts the broadcaster's parts together.
 func newHandler(cfg config, on aws.Config, logger *slog.Logger) *handler {
-	tables := awsdynamodb.NewFromConfig(on)
+	quick := on.Copy()
+	quick.HTTPClient = limited{on.HTTPClient}
+	tables := awsdynamodb.NewFromConfig(quick)
 	store := dynamodb.New(tables, cfg.changesTable, cfg.operationsTable)
-	functions := awslambda.NewFromConfig(on)
+	functions := awslambda.NewFromConfig(quick)
 	// A push has the broadcaster's own retries, which know what an ack is.
 	invoker := awslambda.NewFromConfig(on, func(o *awslambda.Options) { o.Retryer = aws.NopRetryer{} })
-	vault := awssecretsmanager.NewFromConfig(on)
+	vault := awssecretsmanager.NewFromConfig(quick)
 	parts := invalidation.Config{
 		Region: cfg.region, Env: cfg.env, Domain: cfg.domain,
 		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(vault),
@@ -53,7 +48,7 @@ func newHandler(cfg config, on aws.Config, logger *slog.Logger) *handler {
 		Logger: logger,
 	}
 	if cfg.queueURL != "" {
-		parts.Resumer = sqs.New(awssqs.NewFromConfig(on), cfg.queueURL)
+		parts.Resumer = sqs.New(awssqs.NewFromConfig(quick), cfg.queueURL)
 	}
 	return &handler{parts: parts}
 }

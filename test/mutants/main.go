@@ -30,7 +30,7 @@ const (
 	// checks is how many random runs a mutant has to survive; the unmutated code survives far more.
 	checks = "6000"
 	// patience bounds one mutant's runs; with it everything ends in time, whatever survives.
-	patience = 3 * time.Minute
+	patience = 10 * time.Minute
 )
 
 func main() {
