@@ -3,6 +3,8 @@ package secretcache
 import (
 	"context"
 	"fmt"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
 // OnChange is told each time another version of a secret than before has been fetched, before the read that caused it
@@ -46,7 +48,7 @@ func (c *Cache) tellChange(e *entry, v *version) {
 	refused := ""
 	for _, f := range told {
 		if err := callSafely(ctx, f, Value{v}); err != nil && refused == "" {
-			refused = "an OnChange function refused the new version"
+			refused = wire.ReasonRefused
 			c.cfg.Logger.Error(refused, "secret", e.name, "version", v.id, "errorType", fmt.Sprintf("%T", err))
 		}
 	}

@@ -105,7 +105,7 @@ func (c *Cache) answer(ctx context.Context, inv wire.Invalidation, err error) wi
 		c.cfg.Logger.Warn("an invalidation was refused", "error", err)
 		return ack
 	case c.cfg.Mode == Off:
-		ack.Problem = "the client is off"
+		ack.Problem = wire.ProblemOff
 		return ack
 	case inv.Detail.Env != c.cfg.Env || inv.Detail.Domain != c.cfg.Domain:
 		ack.Problem = fmt.Sprintf("an invalidation of %s/%s was sent to a function of %s/%s", inv.Detail.Env, inv.Detail.Domain, c.cfg.Env, c.cfg.Domain)
@@ -113,7 +113,7 @@ func (c *Cache) answer(ctx context.Context, inv wire.Invalidation, err error) wi
 		return ack
 	}
 	if !c.checkSince(ctx, c.now()) {
-		ack.Problem = "the change log could not be read"
+		ack.Problem = wire.ProblemLog
 		c.refetchPushed(inv.Detail.Changes)
 	}
 	ack.Revision, ack.Hash = c.Position()
@@ -162,7 +162,7 @@ func (c *Cache) outcomeOf(e *entry, name string) wire.SecretOutcome {
 	}
 	switch {
 	case e.held != nil && e.fresh.Load() == nil:
-		out.Outcome, out.Reason = wire.Failed, "the new version could not be fetched"
+		out.Outcome, out.Reason = wire.Failed, wire.ReasonNotFetched
 	case e.refused != "":
 		out.Outcome, out.Reason = wire.Failed, e.refused
 	}
@@ -173,13 +173,13 @@ func (c *Cache) outcomeOf(e *entry, name string) wire.SecretOutcome {
 func reasonOf(err error) string {
 	switch {
 	case errors.Is(err, ErrDeleted):
-		return "the secret is deleted"
+		return wire.ReasonDeleted
 	case errors.Is(err, ErrNotFound):
-		return "the secret or its current value was not found"
+		return wire.ReasonNotFound
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return "the new version was not fetched in time"
+		return wire.ReasonTooLate
 	default:
-		return "the new version could not be fetched"
+		return wire.ReasonNotFetched
 	}
 }
 
