@@ -43,13 +43,13 @@ func hangingSecrets(port *hangingPort) func(*secretcache.Config) {
 }
 
 // reading reads with a deadline and returns how long that took.
-func reading(t *testing.T, secret *secretcache.Secret, deadline time.Duration) (secretcache.Value, error, time.Duration) {
+func reading(t *testing.T, secret *secretcache.Secret, deadline time.Duration) (secretcache.Value, time.Duration, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	start := time.Now()
 	v, err := secret.Get(ctx)
-	return v, err, time.Since(start)
+	return v, time.Since(start), err
 }
 
 // TestWhileTheLogHangsACallersDeadlineCostsItNothing: without the log the value would have been a hit.
@@ -72,7 +72,7 @@ func TestWhileTheLogHangsACallersDeadlineCostsItNothing(t *testing.T) {
 				wantText(t, secret, "first")
 				port.hangs.Store(true)
 				fake.Advance(test.cachedFor)
-				v, err, took := reading(t, secret, 300*time.Millisecond)
+				v, took, err := reading(t, secret, 300*time.Millisecond)
 				if v.Text() != test.want || (test.want == "") != errors.Is(err, context.DeadlineExceeded) || took != 300*time.Millisecond {
 					t.Errorf("got %q, %v after %v", v.Text(), err, took)
 				}
@@ -129,7 +129,7 @@ func TestWhileSecretsManagerHangsTheVersionBeforeIsServed(t *testing.T) {
 		fake.Advance(nextCheck)
 		invocation := cache.Wrap(handlerFunc(func(context.Context, []byte) ([]byte, error) {
 			for i, want := range []time.Duration{2 * time.Second, 0, 0} { // the first read of each waits
-				v, err, took := reading(t, secret, 6*time.Second)
+				v, took, err := reading(t, secret, 6*time.Second)
 				if v.Text() != "first" || took != want {
 					t.Errorf("read %d: got %q, %v after %v, want %v", i, v.Text(), err, took, want)
 				}
@@ -141,7 +141,7 @@ func TestWhileSecretsManagerHangsTheVersionBeforeIsServed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if v, err, took := reading(t, secret, time.Second); v.Text() != "first" || took != time.Second {
+		if v, took, err := reading(t, secret, time.Second); v.Text() != "first" || took != time.Second {
 			t.Errorf("a shorter deadline: got %q, %v after %v", v.Text(), err, took)
 		}
 		if got := cache.Counts(); got.Outdated != 7 || got.Uncertain != 0 || got.Fetches != 1 {
@@ -178,7 +178,7 @@ func TestWhatMayNotBeServedIsWaitedFor(t *testing.T) {
 				wantText(t, secret, "first")
 				port.hangs.Store(true)
 				change(fake)
-				if v, err, took := reading(t, secret, 6*time.Second); !errors.Is(err, context.DeadlineExceeded) || took != 6*time.Second {
+				if v, took, err := reading(t, secret, 6*time.Second); !errors.Is(err, context.DeadlineExceeded) || took != 6*time.Second {
 					t.Errorf("got %q, %v after %v", v.Text(), err, took)
 				}
 				time.Sleep(secretcache.DefaultFetchTimeout) // the fetch ends
@@ -203,7 +203,7 @@ func TestAnOnChangeThatTakesLongIsWaitedFor(t *testing.T) {
 				secret.OnChange(func(context.Context, secretcache.Value) error { time.Sleep(4 * time.Second); return nil })
 				fake.Put(password, "second")
 				fake.Advance(nextCheck)
-				if v, err, took := reading(t, secret, test.deadline); v.Text() != "second" || took != test.want {
+				if v, took, err := reading(t, secret, test.deadline); v.Text() != "second" || took != test.want {
 					t.Errorf("got %q, %v after %v, want %v", v.Text(), err, took, test.want)
 				}
 				if got := cache.Counts(); got.Outdated != 0 || got.Uncertain != 0 {
