@@ -3,6 +3,7 @@ package secretcache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -13,6 +14,9 @@ var errSuperseded = errors.New("a change was announced while the secret was fetc
 
 // errLate: the version wanted could not be had in time.
 var errLate = errors.New("the changed version cannot be fetched yet")
+
+// errDeletedLate: the log says so, Secrets Manager not yet.
+var errDeletedLate = fmt.Errorf("%w: the log says so, and Secrets Manager still answers with what was before", ErrDeleted)
 
 // lateRetries are the pauses before the next try when Secrets Manager answers with what was before a known change. The
 // first tries read AWSCURRENT, those after labelTries the version that the change named: a read by version id is not
@@ -158,7 +162,11 @@ func (c *Cache) giveUp(e *entry, f *fetch) {
 	if known == nil {
 		known = f.known
 	}
-	if f.late != nil && !known.forbidsLate(c.now()) && !c.heldIsBetter(e.held, f.late) {
+	if known.forbidsLate(c.now()) {
+		c.fail(e, f, errDeletedLate)
+		return
+	}
+	if f.late != nil && !c.heldIsBetter(e.held, f.late) {
 		e.held = f.late
 	}
 	c.fail(e, f, errLate)

@@ -43,12 +43,12 @@ func hangingSecrets(port *hangingPort) func(*secretcache.Config) {
 }
 
 // reading reads with a deadline and returns how long that took.
-func reading(t *testing.T, secret *secretcache.Secret, deadline time.Duration) (v secretcache.Value, took time.Duration, err error) {
+func reading(t *testing.T, secret *secretcache.Secret, deadline time.Duration) (secretcache.Value, time.Duration, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	start := time.Now()
-	v, err = secret.Get(ctx)
+	v, err := secret.Get(ctx)
 	return v, time.Since(start), err
 }
 
@@ -213,4 +213,37 @@ func TestAnOnChangeThatTakesLongIsWaitedFor(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAFetchThatDiedWhileTheEnvironmentRestedIsNotTheNextReadsFault: it went on after its own read, and has failed since.
+func TestAFetchThatDiedWhileTheEnvironmentRestedIsNotTheNextReadsFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		port := &hangingPort{}
+		port.hangs.Store(true)
+		cache := newCache(t, fake, hangingSecrets(port))
+		secret := cache.Secret(password)
+		rest := func(reads func()) {
+			if _, err := cache.Wrap(handlerFunc(func(context.Context, []byte) ([]byte, error) {
+				reads()
+				return nil, nil
+			})).Invoke(t.Context(), []byte(`{}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rest(func() {
+			if v, _, err := reading(t, secret, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %q, %v", v.Text(), err)
+			}
+		})
+		time.Sleep(secretcache.DefaultFetchTimeout) // the fetch begins its second call, on which it also hangs
+		rest(func() {})
+		rest(func() {
+			time.AfterFunc(secretcache.DefaultFetchTimeout-2*time.Second, func() { port.hangs.Store(false) })
+			if v, _, err := reading(t, secret, 30*time.Second); v.Text() != "first" {
+				t.Errorf("got %q, %v", v.Text(), err)
+			}
+		})
+	})
 }
