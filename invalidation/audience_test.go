@@ -20,6 +20,7 @@ const apiARN = "arn:aws:lambda:eu-west-2:111122223333:function:payments-api"
 
 // A registry is what Lambda says of functions, and what environments have reported.
 type registry struct {
+	mu      sync.Mutex // held while it is asked
 	states  map[string]invalidation.FunctionState // by the name that is asked for
 	lookErr error
 	reports []wire.Report
@@ -29,6 +30,8 @@ type registry struct {
 }
 
 func (r *registry) Look(_ context.Context, function string) (invalidation.FunctionState, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.looks++
 	if r.lookErr != nil {
 		return invalidation.FunctionState{}, r.lookErr
@@ -41,6 +44,8 @@ func (r *registry) Look(_ context.Context, function string) (invalidation.Functi
 }
 
 func (r *registry) Of(_ context.Context, service string) ([]wire.Report, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.reads++
 	var all []wire.Report
 	for _, report := range r.reports {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,9 +25,9 @@ func TestManySecretsAtOnceAreAppendedAsTheyAreDescribed(t *testing.T) {
 			}
 			signals = append(signals, hint(name))
 		}
-		describes := 0
+		var describes atomic.Int64
 		b := w.broadcaster(describedBy(func(ctx context.Context, name string) (invalidation.Description, error) {
-			describes++
+			describes.Add(1)
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-ctx.Done():
@@ -51,8 +52,8 @@ func TestManySecretsAtOnceAreAppendedAsTheyAreDescribed(t *testing.T) {
 		if told != many {
 			t.Errorf("%d changes in the log, want %d", told, many)
 		}
-		if describes > many*3/2 {
-			t.Errorf("%d describes for %d secrets", describes, many)
+		if n := describes.Load(); n > many*3/2 {
+			t.Errorf("%d describes for %d secrets", n, many)
 		}
 	})
 }

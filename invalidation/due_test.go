@@ -150,6 +150,8 @@ func TestADeploymentDuringAFanOut(t *testing.T) {
 		one := w.broadcaster(func(cfg *invalidation.Config) { cfg.Subscriptions, cfg.Audience, cfg.MaxPushes = s, audience, 1 }, pushedTo(slow))
 		began = time.Now()
 		time.AfterFunc(20*time.Second, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			state := r.states["payments-api"]
 			state.Versions = []invalidation.FunctionVersion{{Version: "$LATEST", Modified: time.Now()}}
 			r.states["payments-api"] = state

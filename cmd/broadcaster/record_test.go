@@ -13,7 +13,7 @@ import (
 // A fan-out to many functions must not wait for DynamoDB more than for them, nor flood it.
 func TestOutcomesAreWrittenAFewBatchesAtOnce(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		const services, batches, takes = 200, 8, time.Second
+		const services, batches, takes = 200, 8, callTimeout / 2
 		m := subscribers.Manifest{APIVersion: subscribers.APIVersion, Env: "prod", Domain: "payments"}
 		for i := range services {
 			m.Services = append(m.Services, subscribers.Service{Name: fmt.Sprintf("payments-%d", i), Secrets: []string{"neon/*"}})
