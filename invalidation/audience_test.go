@@ -20,7 +20,7 @@ const apiARN = "arn:aws:lambda:eu-west-2:111122223333:function:payments-api"
 
 // A registry is what Lambda says of functions, and what environments have reported.
 type registry struct {
-	mu      sync.Mutex // held while it is asked
+	mu      sync.Mutex                            // held while it is asked
 	states  map[string]invalidation.FunctionState // by the name that is asked for
 	lookErr error
 	reports []wire.Report
