@@ -15,8 +15,10 @@ const (
 	// trustIdleFor is how long an unused connection is believed to be alive: while the function is frozen the other end may
 	// drop it in silence.
 	trustIdleFor = 20 * time.Second
-	// callTimeout bounds one try of a call to DynamoDB or Secrets Manager, so that one which hangs leaves time for another.
+	// callTimeout bounds one try of a call to DynamoDB, or of DescribeSecret, so that one which hangs leaves time for another.
 	callTimeout = 900 * time.Millisecond
+	// listTimeout is the same for what may rightly take longer: a page of ListSecrets, and a look at a function.
+	listTimeout = 5 * time.Second
 )
 
 // newClient returns an HTTP client for a function that is frozen most of the time. Enough idle connections are kept for
@@ -46,11 +48,14 @@ func (w *wary) Do(r *http.Request) (*http.Response, error) {
 }
 
 // limited bounds each try of a call, its answer's body included. The SDK tries again.
-type limited struct{ client aws.HTTPClient }
+type limited struct {
+	client aws.HTTPClient
+	to     time.Duration
+}
 
 // Do implements aws.HTTPClient.
 func (l limited) Do(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), l.to)
 	response, err := l.client.Do(r.WithContext(ctx))
 	if err != nil {
 		cancel()

@@ -30,17 +30,17 @@ func loadAWS(ctx context.Context, cfg config) (aws.Config, error) {
 
 // newHandler puts the broadcaster's parts together.
 func newHandler(cfg config, on aws.Config, logger *slog.Logger) *handler {
-	quick := on.Copy()
-	quick.HTTPClient = limited{on.HTTPClient}
+	quick, patient := on.Copy(), on.Copy()
+	quick.HTTPClient, patient.HTTPClient = limited{on.HTTPClient, callTimeout}, limited{on.HTTPClient, listTimeout}
 	tables := awsdynamodb.NewFromConfig(quick)
 	store := dynamodb.New(tables, cfg.changesTable, cfg.operationsTable)
-	functions := awslambda.NewFromConfig(quick)
+	functions := awslambda.NewFromConfig(patient)
 	// A push has the broadcaster's own retries, which know what an ack is.
 	invoker := awslambda.NewFromConfig(on, func(o *awslambda.Options) { o.Retryer = aws.NopRetryer{} })
 	vault := awssecretsmanager.NewFromConfig(quick)
 	parts := invalidation.Config{
 		Region: cfg.region, Env: cfg.env, Domain: cfg.domain,
-		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(vault),
+		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(awssecretsmanager.NewFromConfig(patient)),
 		Log: store, Fanouts: store, Sweeps: store, Pusher: lambda.New(invoker),
 		Subscriptions: cfg.subscriptions,
 		Audience:      invalidation.NewAudience(cfg.env, cfg.domain, lambda.NewFunctions(functions), dynamodb.NewReports(tables, cfg.reportsTable), nil),
