@@ -73,6 +73,7 @@ func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) 
 		}
 		puts = append(puts, types.WriteRequest{PutRequest: &types.PutRequest{Item: i}})
 	}
+	var pace pacing
 	for len(puts) > 0 {
 		some := puts[:min(len(puts), 25)] // BatchWriteItem's limit
 		out, err := s.client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{
@@ -81,7 +82,11 @@ func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) 
 		if err != nil {
 			return fmt.Errorf("recording deliveries: %w", err)
 		}
-		puts = append(puts[len(some):], out.UnprocessedItems[s.operations]...)
+		left := out.UnprocessedItems[s.operations]
+		if err := pace.after(ctx, len(left)); err != nil {
+			return fmt.Errorf("recording deliveries: %d left unprocessed: %w", len(left), err)
+		}
+		puts = append(puts[len(some):], left...)
 	}
 	return nil
 }

@@ -106,6 +106,7 @@ func (s *Store) Load(ctx context.Context, names []string) (invalidation.Snapshot
 	for _, name := range names {
 		keys = append(keys, key(secretPartition, name))
 	}
+	var pace pacing
 	for len(keys) > 0 {
 		some := keys[:min(len(keys), 100)] // BatchGetItem's limit
 		keys = keys[len(some):]
@@ -123,7 +124,11 @@ func (s *Store) Load(ctx context.Context, names []string) (invalidation.Snapshot
 			row.Sequence = numberOf(i, "sequence")
 			snapshot.Secrets[row.Name] = row
 		}
-		keys = append(keys, out.UnprocessedKeys[s.operations].Keys...)
+		left := out.UnprocessedKeys[s.operations].Keys
+		if err := pace.after(ctx, len(left)); err != nil {
+			return snapshot, fmt.Errorf("reading secrets' rows: %d left unprocessed: %w", len(left), err)
+		}
+		keys = append(keys, left...)
 	}
 	return snapshot, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,7 +45,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, transport: &troubled{tables: local.RoundTripper(), calls: map[string]int{}}, client: clientOn(local.RoundTripper())}
+	w := &world{t: t, transport: &troubled{tables: local.RoundTripper(), calls: map[string][]time.Time{}}, client: clientOn(local.RoundTripper())}
 	w.store = dynamodb.New(clientOn(w.transport), changesTable, operationsTable)
 	for _, name := range []string{changesTable, operationsTable} {
 		_, err := w.client.CreateTable(t.Context(), &sdk.CreateTableInput{
@@ -77,7 +78,7 @@ type troubled struct {
 	tables http.RoundTripper
 
 	mu      sync.Mutex
-	calls   map[string]int
+	calls   map[string][]time.Time // of each operation
 	most    int    // of a batch; 0: all
 	refusal string // the answer to everything; empty: none
 }
@@ -97,13 +98,20 @@ func (r *troubled) refuse(answer string) {
 func (r *troubled) count(operation string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.calls[operation]
+	return len(r.calls[operation])
+}
+
+// times returns when an operation was called.
+func (r *troubled) times(operation string) []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.calls[operation])
 }
 
 func (r *troubled) RoundTrip(request *http.Request) (*http.Response, error) {
 	r.mu.Lock()
 	_, operation, _ := strings.Cut(request.Header.Get("X-Amz-Target"), ".")
-	r.calls[operation]++
+	r.calls[operation] = append(r.calls[operation], time.Now())
 	most, refusal := r.most, r.refusal
 	r.mu.Unlock()
 	switch {
