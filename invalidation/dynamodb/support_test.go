@@ -79,8 +79,8 @@ type troubled struct {
 
 	mu      sync.Mutex
 	calls   map[string][]time.Time // of each operation
-	most    int    // of a batch; 0: all
-	refusal string // the answer to everything; empty: none
+	most    int                    // of a batch; 0: all
+	refusal string                 // the answer to everything; empty: none
 }
 
 func (r *troubled) processAtMost(n int) {
