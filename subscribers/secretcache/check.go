@@ -79,17 +79,22 @@ func (k *check) wait(ctx context.Context) bool {
 	}
 }
 
-// startCheck returns the check on its way, or starts one. It returns nil while the breaker is open.
+// startCheck returns the check on its way, or starts one: unless it is forced, only if the newest is not young enough. It
+// returns nil while the breaker is open.
 func (c *Cache) startCheck(now instant, force bool) *check {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.check != nil {
 		return c.check
 	}
+	k := &check{done: make(chan struct{}), begun: now}
+	if !force && c.certain(c.now()) { // one has ended since the caller looked
+		close(k.done)
+		return k
+	}
 	if !force && c.breaker.open(now) {
 		return nil
 	}
-	k := &check{done: make(chan struct{}), begun: now}
 	c.check = k
 	go c.runCheck(k)
 	return k

@@ -107,6 +107,26 @@ func TestAColdReadIsOneCheckAndOneFetchForAll(t *testing.T) {
 	})
 }
 
+// TestAReadThatComesWhileACheckEndsDoesNotCheckAgain: it may have seen the old check and find none on its way.
+func TestAReadThatComesWhileACheckEndsDoesNotCheckAgain(t *testing.T) {
+	fake := secretcachetest.New(t)
+	fake.Put(password, "first")
+	var log *countedLog
+	secret := newCache(t, fake, func(cfg *secretcache.Config) { log = counted(cfg) }).Secret(password)
+	wantText(t, secret, "first")
+	for round := range int64(500) {
+		fake.Advance(nextCheck)
+		var readers sync.WaitGroup
+		for range 32 {
+			readers.Go(func() { wantText(t, secret, "first") })
+		}
+		readers.Wait()
+		if got := log.reads.Load(); got != round+2 {
+			t.Fatalf("round %d: %d reads of the log, want %d", round, got, round+2)
+		}
+	}
+}
+
 // TestAFetchSentBeforeTheChangeDoesNotHideIt: the answer is of before the change, and comes after the check that told it.
 func TestAFetchSentBeforeTheChangeDoesNotHideIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
