@@ -50,10 +50,12 @@ func New(t testing.TB) *World {
 	return w
 }
 
-// Role makes a role that may log in, and drops it at the test's end. Its name is the test's and the suffix.
+// Role makes a role that may log in, and drops it at the test's end. Its name is the test's, this process's id, since tests
+// of the same name run beside it in other packages, and the suffix.
 func (w *World) Role(suffix, password string) string {
 	w.t.Helper()
-	role := strings.ToLower(strings.NewReplacer("/", "_", " ", "_", "#", "_").Replace(w.t.Name())) + "_" + suffix
+	name := strings.ToLower(strings.NewReplacer("/", "_", " ", "_", "#", "_").Replace(w.t.Name()))
+	role := fmt.Sprintf("%s_%d_%s", name, os.Getpid(), suffix)
 	role = role[max(0, len(role)-63):] // NAMEDATALEN
 	w.exec("CREATE ROLE %s LOGIN PASSWORD '"+password+"'", role)
 	w.t.Cleanup(func() {
