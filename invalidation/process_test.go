@@ -180,7 +180,9 @@ func killedAt(t *testing.T, step int, after bool) (killed bool) {
 		})),
 	}
 	client := awsdynamodb.New(awsdynamodb.Options{Region: "eu-west-2", Credentials: anybody(), BaseEndpoint: &work.Tables})
-	createTables(t, client)
+	if err := local.CreateTables("pk", "sk", changesTable, operationsTable); err != nil {
+		t.Fatal(err)
+	}
 	created, err := manager.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "placeholder"})
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,9 @@ func newWorld(t *testing.T) *world {
 	w.client = awsdynamodb.New(awsdynamodb.Options{
 		Region: "eu-west-2", Credentials: anybody(), RetryMaxAttempts: 1, HTTPClient: &http.Client{Transport: w.tables.RoundTripper()},
 	})
-	createTables(t, w.client)
+	if err := w.tables.CreateTables("pk", "sk", changesTable, operationsTable); err != nil {
+		t.Fatal(err)
+	}
 	w.store = dynamodb.New(w.client, changesTable, operationsTable)
 	var versions atomic.Int64
 	w.secrets = secrets.New(secrets.Config{
@@ -94,26 +96,6 @@ func newWorld(t *testing.T) *world {
 
 func anybody() aws.CredentialsProvider {
 	return credentials.NewStaticCredentialsProvider("placeholder", "placeholder", "")
-}
-
-func createTables(t *testing.T, client *awsdynamodb.Client) {
-	t.Helper()
-	for _, name := range []string{changesTable, operationsTable} {
-		_, err := client.CreateTable(t.Context(), &awsdynamodb.CreateTableInput{
-			TableName: &name, BillingMode: types.BillingModePayPerRequest,
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
-				{AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-			},
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
-				{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // version is the id of the nth version that the world's Secrets Manager made.

@@ -73,20 +73,8 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = w.tables.Close() })
 	w.secrets = secrets.New(secrets.Config{})
-	client := awsdynamodb.NewFromConfig(w.config(w.tables.RoundTripper()))
-	for _, table := range []string{changesTable, operationsTable, reportsTable} {
-		_, err := client.CreateTable(t.Context(), &awsdynamodb.CreateTableInput{
-			TableName: aws.String(table), BillingMode: types.BillingModePayPerRequest,
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			},
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS}, {AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := w.tables.CreateTables("pk", "sk", changesTable, operationsTable, reportsTable); err != nil {
+		t.Fatal(err)
 	}
 	w.report(t, wire.Report{
 		Schema: wire.Schema, Service: "payments-api", Function: functionARN, Version: "7", Environment: "environment-1",

@@ -34,6 +34,7 @@ const (
 // A world is a store on the local tables, over a way that can be troubled.
 type world struct {
 	t         *testing.T
+	local     *tables.Tables
 	transport *troubled
 	client    *sdk.Client // over a way of its own
 	store     *dynamodb.Store
@@ -45,23 +46,10 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, transport: &troubled{tables: local.RoundTripper(), calls: map[string][]time.Time{}}, client: clientOn(local.RoundTripper())}
+	w := &world{t: t, local: local, transport: &troubled{tables: local.RoundTripper(), calls: map[string][]time.Time{}}, client: clientOn(local.RoundTripper())}
 	w.store = dynamodb.New(clientOn(w.transport), changesTable, operationsTable)
-	for _, name := range []string{changesTable, operationsTable} {
-		_, err := w.client.CreateTable(t.Context(), &sdk.CreateTableInput{
-			TableName: &name, BillingMode: types.BillingModePayPerRequest,
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
-				{AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-			},
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
-				{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := local.CreateTables("pk", "sk", changesTable, operationsTable); err != nil {
+		t.Fatal(err)
 	}
 	return w
 }

@@ -5,9 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -28,20 +26,8 @@ func newTables(b *testing.B) (*tables.Tables, *dynamodb.Store) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	client := awsdynamodb.NewFromConfig(awsConfig(local.RoundTripper()))
-	for _, table := range []string{changesTable, operationsTable, reportsTable} {
-		_, err := client.CreateTable(b.Context(), &awsdynamodb.CreateTableInput{
-			TableName: &table, BillingMode: types.BillingModePayPerRequest,
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			},
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS}, {AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-			},
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
+	if err := local.CreateTables("pk", "sk", changesTable, operationsTable, reportsTable); err != nil {
+		b.Fatal(err)
 	}
 	return local, storeOn(local.RoundTripper())
 }

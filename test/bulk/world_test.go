@@ -16,7 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	awssecretsmanager "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/bank-platform/secret-broadcaster/events"
@@ -66,19 +65,8 @@ func newWorld(t *testing.T, howMany int) *world {
 	w.client = awsdynamodb.New(awsdynamodb.Options{
 		Region: region, Credentials: anybody(), HTTPClient: &http.Client{Transport: w.tables.RoundTripper()},
 	})
-	for _, name := range []string{changesTable, operationsTable, reportsTable} {
-		_, err := w.client.CreateTable(t.Context(), &awsdynamodb.CreateTableInput{
-			TableName: &name, BillingMode: types.BillingModePayPerRequest,
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			},
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS}, {AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := w.tables.CreateTables("pk", "sk", changesTable, operationsTable, reportsTable); err != nil {
+		t.Fatal(err)
 	}
 	w.secrets = secrets.New(secrets.Config{Region: region, Account: account, OnLabel: w.hear})
 	for i := range howMany {

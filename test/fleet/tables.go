@@ -31,21 +31,8 @@ func newTables() (*tables.Tables, *dynamodb.Store, tableLog) {
 		Region: "eu-west-2", Credentials: credentials.NewStaticCredentialsProvider("model", "model", ""),
 		HTTPClient: &http.Client{Transport: t.RoundTripper()},
 	})
-	for _, name := range []string{changesTable, operationsTable} {
-		_, err := client.CreateTable(context.Background(), &sdk.CreateTableInput{
-			TableName: &name, BillingMode: types.BillingModePayPerRequest,
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
-				{AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-			},
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
-				{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			},
-		})
-		if err != nil {
-			panic(err)
-		}
+	if err := t.CreateTables("pk", "sk", changesTable, operationsTable); err != nil {
+		panic(err)
 	}
 	return t, dynamodb.New(client, changesTable, operationsTable), tableLog{client}
 }

@@ -16,10 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/queue"
@@ -112,7 +110,9 @@ func newWorld(t *testing.T, seed uint64) *world {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
 	w.openTables()
-	w.createTables()
+	if err := w.tables.CreateTables("pk", "sk", changesTable, operationsTable, reportsTable); err != nil {
+		t.Fatal(err)
+	}
 	var err error
 	if w.host, err = functions.New(functions.Config{Region: region, AccountID: account, Output: w.output, Before: w.beforePush, After: w.afterPush}); err != nil {
 		t.Fatal(err)
@@ -144,24 +144,6 @@ func (w *world) openTables() {
 		Credentials: credentials.NewStaticCredentialsProvider("placeholder", "placeholder", ""),
 	})
 	w.store = dynamodb.New(w.client, changesTable, operationsTable)
-}
-
-func (w *world) createTables() {
-	w.t.Helper()
-	for _, name := range []string{changesTable, operationsTable, reportsTable} {
-		_, err := w.client.CreateTable(w.t.Context(), &awsdynamodb.CreateTableInput{
-			TableName: &name, BillingMode: types.BillingModePayPerRequest,
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash}, {AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			},
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS}, {AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-			},
-		})
-		if err != nil {
-			w.t.Fatal(err)
-		}
-	}
 }
 
 // lag makes half of the answers, but not those that name a version, be of up to a moment ago.

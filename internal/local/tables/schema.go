@@ -2,6 +2,7 @@ package tables
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -79,6 +80,23 @@ func (t *Tables) createTable(in *createTableRequest) (createTableAnswer, error) 
 		return createTableAnswer{}, err
 	}
 	return createTableAnswer{t.tables[s.Name].describe("ACTIVE")}, nil
+}
+
+// CreateTables creates tables as CreateTable does, each with on-demand capacity
+// and the same two keys, which are strings. It stops at the first that cannot
+// be created.
+func (t *Tables) CreateTables(partitionKey, sortKey string, names ...string) error {
+	for _, name := range names {
+		_, err := t.createTable(&createTableRequest{
+			TableName: name, BillingMode: "PAY_PER_REQUEST",
+			AttributeDefinitions: []attributeDefinition{{partitionKey, kindString}, {sortKey, kindString}},
+			KeySchema:            []keySchemaElement{{partitionKey, "HASH"}, {sortKey, "RANGE"}},
+		})
+		if err != nil {
+			return fmt.Errorf("creating table %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // spec checks the request against the rules that this package keeps.

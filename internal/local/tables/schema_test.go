@@ -3,6 +3,7 @@ package tables_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
 )
@@ -28,6 +29,25 @@ func TestTableThatCannotBeMadeIsRefused(t *testing.T) {
 		wantRefused(t, tbl, "CreateTable", body, validation, c.message)
 	}
 	wantRefused(t, tbl, "DescribeTable", `{"TableName":"changes"}`, "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException", "changes")
+}
+
+// TestTablesOfOwnMakeAreThoseOfCreateTable: the same description, and the same refusals.
+func TestTablesOfOwnMakeAreThoseOfCreateTable(t *testing.T) {
+	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
+	made, asked := open(t, tables.Config{Now: now}), withChanges(t, tables.Config{Now: now})
+	if err := made.CreateTables("pk", "sk", "changes", "reports"); err != nil {
+		t.Fatal(err)
+	}
+	describe := `{"TableName":"changes"}`
+	_, want := call(t, asked, "DescribeTable", describe)
+	if _, got := call(t, made, "DescribeTable", describe); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	mustCall(t, made, "DescribeTable", `{"TableName":"reports"}`)
+	if err := made.CreateTables("pk", "sk", "more", "reports"); err == nil || !strings.Contains(err.Error(), "creating table reports: ") {
+		t.Errorf("making a table twice: %v", err)
+	}
+	mustCall(t, made, "DescribeTable", `{"TableName":"more"}`)
 }
 
 func TestTimeToLiveIsSwitchedOnce(t *testing.T) {

@@ -31,21 +31,8 @@ func newTables(t *testing.T, now time.Time) (aws.Config, *dynamodb.Client) {
 	t.Cleanup(server.Close)
 	cfg := awsConfig(server.URL)
 	client := dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) { o.HTTPClient = &http.Client{Transport: local.RoundTripper()} })
-	for _, name := range []string{"payments-changes", "payments-reports"} {
-		_, err := client.CreateTable(t.Context(), &dynamodb.CreateTableInput{
-			TableName: &name, BillingMode: types.BillingModePayPerRequest,
-			AttributeDefinitions: []types.AttributeDefinition{
-				{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
-				{AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-			},
-			KeySchema: []types.KeySchemaElement{
-				{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
-				{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-			},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	if err := local.CreateTables("pk", "sk", "payments-changes", "payments-reports"); err != nil {
+		t.Fatal(err)
 	}
 	return cfg, client
 }

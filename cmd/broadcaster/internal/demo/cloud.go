@@ -13,7 +13,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
@@ -47,7 +46,7 @@ type cloud struct {
 }
 
 // createTables makes the tables of the domains.
-func (c *cloud) createTables(ctx context.Context, domains []string) error {
+func (c *cloud) createTables(domains ...string) error {
 	c.client = awsdynamodb.New(awsdynamodb.Options{
 		Region: region, HTTPClient: &http.Client{Transport: c.tables.RoundTripper()},
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -56,21 +55,8 @@ func (c *cloud) createTables(ctx context.Context, domains []string) error {
 	})
 	for _, domain := range domains {
 		changes, operations, reports := tablesOf(domain)
-		for _, name := range []string{changes, operations, reports} {
-			_, err := c.client.CreateTable(ctx, &awsdynamodb.CreateTableInput{
-				TableName: &name, BillingMode: types.BillingModePayPerRequest,
-				KeySchema: []types.KeySchemaElement{
-					{AttributeName: aws.String("pk"), KeyType: types.KeyTypeHash},
-					{AttributeName: aws.String("sk"), KeyType: types.KeyTypeRange},
-				},
-				AttributeDefinitions: []types.AttributeDefinition{
-					{AttributeName: aws.String("pk"), AttributeType: types.ScalarAttributeTypeS},
-					{AttributeName: aws.String("sk"), AttributeType: types.ScalarAttributeTypeS},
-				},
-			})
-			if err != nil {
-				return fmt.Errorf("creating table %s: %w", name, err)
-			}
+		if err := c.tables.CreateTables("pk", "sk", changes, operations, reports); err != nil {
+			return err
 		}
 	}
 	return nil

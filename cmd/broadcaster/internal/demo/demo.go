@@ -102,7 +102,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit+cfg.CheckEvery+cfg.ttl(), errors.New("the demo took far too long: is the machine overloaded?"))
 	defer cancel()
-	worlds, err := openWorlds(ctx, cfg)
+	worlds, err := openWorlds(cfg)
 	if err == nil {
 		err = play(ctx, worlds, cfg.Progress)
 	}
@@ -149,14 +149,14 @@ func play(ctx context.Context, worlds worlds, progress *Progress) error {
 type worlds []*world
 
 // openWorlds returns the worlds that could be opened also with an error: they have to be closed.
-func openWorlds(ctx context.Context, cfg Config) (worlds, error) {
+func openWorlds(cfg Config) (worlds, error) {
 	var all worlds
 	for _, kind := range []worldKind{
 		{name: "log", title: "push and log", client: cfg.Break, mode: "on", pushes: true},
 		{name: "push-only", title: "push only", client: PushOnly, mode: "on", pushes: true},
 		{name: "ttl-only", title: "TTL only", mode: "off"},
 	} {
-		w, err := openWorld(ctx, cfg, kind)
+		w, err := openWorld(cfg, kind)
 		if err != nil {
 			return all, fmt.Errorf("making the world %q: %w", kind.title, err)
 		}

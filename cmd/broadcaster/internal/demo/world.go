@@ -92,7 +92,7 @@ func functionsOf(n int) []function {
 }
 
 // openWorld makes a world in which nothing has happened yet. It returns nothing that is open with an error.
-func openWorld(ctx context.Context, cfg Config, kind worldKind) (*world, error) {
+func openWorld(cfg Config, kind worldKind) (*world, error) {
 	w := &world{
 		cloud: &cloud{dir: filepath.Join(cfg.Dir, kind.name)}, cfg: cfg, kind: kind,
 		values: newValues(), functions: functionsOf(cfg.Functions), seen: newSight(),
@@ -101,13 +101,13 @@ func openWorld(ctx context.Context, cfg Config, kind worldKind) (*world, error) 
 	for _, f := range w.functions {
 		w.steady[f] = make(chan struct{})
 	}
-	if err := w.open(ctx); err != nil {
+	if err := w.open(); err != nil {
 		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
 }
 
-func (w *world) open(ctx context.Context) error {
+func (w *world) open() error {
 	calls, err := w.create("broadcasters-calls.jsonl")
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (w *world) open(ctx context.Context) error {
 	w.secrets = secrets.New(secrets.Config{Region: region, Account: account, Lag: w.lag, OnLabel: w.send})
 	w.queue = queue.New(queue.Config{Invoke: w.invokeBroadcaster, VisibilityTimeout: comeBack, Concurrency: 2})
 	w.gate = &gate{next: w.secrets, fetches: map[string]int{}}
-	if err := w.createTables(ctx, []string{payments, kyc}); err != nil {
+	if err := w.createTables(payments, kyc); err != nil {
 		return err
 	}
 	if err := w.createSecrets(); err != nil {
