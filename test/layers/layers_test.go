@@ -61,15 +61,16 @@ func layers() []layer {
 		},
 		{
 			"subscribers/secretcache/secretcachesql",
-			[]string{"subscribers/secretcache", "subscribers/secretcache/internal/login"},
+			[]string{"subscribers/secretcache", "subscribers/secretcache/internal/login", "subscribers/secretcache/internal/replaced"},
 			"a pool of database/sql knows the client, and no driver",
 		},
 		{
 			"subscribers/secretcache/secretcachepgx",
-			[]string{"subscribers/secretcache", "subscribers/secretcache/internal/login", pgx},
+			[]string{"subscribers/secretcache", "subscribers/secretcache/internal/login", "subscribers/secretcache/internal/replaced", pgx},
 			"pgx's pool knows the client and pgx; what does not log in to PostgreSQL does not link it",
 		},
 		{"subscribers/secretcache/internal/login", nil, "what pools say of a failed login knows no driver"},
+		{"subscribers/secretcache/internal/replaced", nil, "which versions a pool's connections log in with is known without a driver"},
 		{
 			"subscribers/secretcache/internal/pgtest",
 			[]string{"subscribers/secretcache", "subscribers/secretcache/secretcachetest", pgx},

@@ -13,7 +13,6 @@ package secretcachepgx
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/internal/login"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/internal/replaced"
 )
 
 // Configure puts one version of a secret into the configuration of a new connection: its password, for example. Its
@@ -34,18 +34,15 @@ func IsRejection(err error) bool {
 		connecting *pgconn.ConnectError
 		said       *pgconn.PgError
 	)
-	return errors.As(err, &connecting) && errors.As(err, &said) && (said.Code == "28P01" || said.Code == "28000")
+	return errors.As(err, &connecting) && errors.As(err, &said) && login.IsRejection(said.Code)
 }
 
 // A Pool is a *pgxpool.Pool that follows a secret.
 type Pool struct {
 	*pgxpool.Pool
-	secret  *secretcache.Secret
-	options []secretcache.TryOption
-
-	mu      sync.Mutex
-	changes int    // how often another version has become current
-	current string // that version's id; empty before the first change
+	secret   *secretcache.Secret
+	options  []secretcache.TryOption
+	replaced replaced.Versions
 }
 
 // New returns a pool of connections that log in with the secret. config is as pgxpool.NewWithConfig takes it, and is not
@@ -75,7 +72,7 @@ func New(
 	}
 	p.Pool = inner
 	secret.OnChange(func(_ context.Context, v secretcache.Value) error {
-		p.changed(v.VersionID()) // first: a connection begun before it is closed by Reset, one begun after it sees it
+		p.replaced.Changed(v.VersionID()) // first: a connection begun before it is closed by Reset, one begun after it sees it
 		inner.Reset()
 		return nil
 	})
@@ -94,39 +91,18 @@ type attempt struct {
 // valueFor returns the version that a new connection logs in with: the operation's, unless that has been replaced while
 // the operation waited for its turn, or what is current, if the pool itself wants some in reserve.
 func (p *Pool) valueFor(ctx context.Context) (secretcache.Value, error) {
-	if a, ok := ctx.Value(valueKey{}).(attempt); ok && !p.isOld(a) {
+	if a, ok := ctx.Value(valueKey{}).(attempt); ok && !p.replaced.Since(a.changes, a.value.VersionID()) {
 		return a.value, nil
 	}
 	return p.secret.Get(ctx)
 }
 
-// isOld reports whether an attempt's version has been replaced. AWSPENDING's is not old: it has been read after the last
-// change, or it is what has become current.
-func (p *Pool) isOld(a attempt) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return a.changes != p.changes && a.value.VersionID() != p.current
-}
-
-func (p *Pool) changed(versionID string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.changes++
-	p.current = versionID
-}
-
-func (p *Pool) changesSoFar() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.changes
-}
-
 // try begins an operation again if it did not begin: its connection was refused.
 func (p *Pool) try(ctx context.Context, operation func(context.Context) error) error {
-	changes := p.changesSoFar()
+	changes := p.replaced.SoFar()
 	return p.secret.Try(ctx, func(ctx context.Context, v secretcache.Value) error {
 		err := operation(context.WithValue(ctx, valueKey{}, attempt{v, changes}))
-		changes = p.changesSoFar() // before the next value is read
+		changes = p.replaced.SoFar() // before the next value is read
 		var connecting *pgconn.ConnectError
 		if errors.As(err, &connecting) {
 			return login.Failed(err)

@@ -29,11 +29,13 @@ var (
 // Unwrap returns the driver's own connection, for use in sql.Conn's Raw.
 func (c *conn) Unwrap() driver.Conn { return c.Conn }
 
+func (c *conn) isOld() bool { return c.pool.replaced.Since(c.changes, c.version) }
+
 // ResetSession is called before the connection is used again. It has the log checked, so that a pool that opens no
 // connections follows it too. What cannot be read does not make a working connection a bad one.
 func (c *conn) ResetSession(ctx context.Context) error {
 	c.pool.secret.Get(ctx) //nolint:errcheck // see above
-	if c.pool.isOld(c) {
+	if c.isOld() {
 		return driver.ErrBadConn
 	}
 	if r, ok := c.Conn.(driver.SessionResetter); ok {
@@ -47,7 +49,7 @@ func (c *conn) IsValid() bool {
 	if v, ok := c.Conn.(driver.Validator); ok && !v.IsValid() {
 		return false
 	}
-	return !c.pool.isOld(c)
+	return !c.isOld()
 }
 
 func (c *conn) Ping(ctx context.Context) error {

@@ -17,10 +17,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/internal/login"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/internal/replaced"
 )
 
 // Connect makes the connector that logs in with one version of a secret. It opens no connection itself. Its errors must
@@ -50,7 +50,7 @@ func Open(secret *secretcache.Secret, maxIdle int, connect Connect, options ...s
 	db := sql.OpenDB(p)
 	db.SetMaxIdleConns(maxIdle)
 	secret.OnChange(func(_ context.Context, v secretcache.Value) error {
-		p.changed(v.VersionID())
+		p.replaced.Changed(v.VersionID())
 		db.SetMaxIdleConns(0) // closes those that are idle; what is in use is looked at when it comes back
 		db.SetMaxIdleConns(maxIdle)
 		return nil
@@ -63,26 +63,20 @@ func Open(secret *secretcache.Secret, maxIdle int, connect Connect, options ...s
 // those of pgx and of lib/pq do.
 func IsRejection(err error) bool {
 	var state interface{ SQLState() string }
-	return errors.As(err, &state) && (state.SQLState() == "28P01" || state.SQLState() == "28000")
+	return errors.As(err, &state) && login.IsRejection(state.SQLState())
 }
 
 // A pool is the driver.Connector of one sql.DB.
 type pool struct {
-	secret  *secretcache.Secret
-	connect Connect
-	options []secretcache.TryOption
-
-	mu      sync.Mutex
-	changes int    // how often another version has become current
-	current string // that version's id; empty before the first change
+	secret   *secretcache.Secret
+	connect  Connect
+	options  []secretcache.TryOption
+	replaced replaced.Versions
 }
 
 // Connect implements driver.Connector.
 func (p *pool) Connect(ctx context.Context) (driver.Conn, error) {
-	opened := &conn{pool: p}
-	p.mu.Lock()
-	opened.changes = p.changes // before the value is read: a change in between makes the connection an old one
-	p.mu.Unlock()
+	opened := &conn{pool: p, changes: p.replaced.SoFar()}
 	err := p.secret.Try(ctx, func(ctx context.Context, v secretcache.Value) error {
 		connector, err := p.connect(ctx, v)
 		if err != nil {
@@ -105,19 +99,4 @@ type noDriver struct{}
 
 func (noDriver) Open(string) (driver.Conn, error) {
 	return nil, errors.New("a pool of secretcachesql opens its connections itself")
-}
-
-func (p *pool) changed(versionID string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.changes++
-	p.current = versionID
-}
-
-// isOld reports whether a connection was opened with a version that has been replaced. One that was opened with
-// AWSPENDING's is not old: it has been opened after the last change, or its version is what has become current.
-func (p *pool) isOld(c *conn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return c.changes != p.changes && c.version != p.current
 }

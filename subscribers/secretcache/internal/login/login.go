@@ -52,6 +52,10 @@ func (f *failure) Is(target error) bool { return errors.Is(f.cause, target) }
 
 func (f *failure) As(target any) bool { return errors.As(f.cause, target) }
 
+// IsRejection reports whether a state is PostgreSQL's word that a credential is wrong: invalid_password or
+// invalid_authorization_specification (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+func IsRejection(state string) bool { return state == "28P01" || state == "28000" }
+
 // isSQLState reports whether a state is one: five digits or capital letters.
 func isSQLState(s string) bool {
 	return len(s) == 5 && strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
