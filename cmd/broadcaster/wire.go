@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -13,6 +15,7 @@ import (
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/connection"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/lambda"
 	"github.com/bank-platform/secret-broadcaster/invalidation/secretsmanager"
@@ -21,10 +24,16 @@ import (
 
 // loadAWS reads what AWS's SDK takes from the environment: credentials, endpoints. Nothing else in this program does.
 func loadAWS(ctx context.Context, cfg config) (aws.Config, error) {
-	on, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(cfg.region), awsconfig.WithHTTPClient(newClient(cfg.maxPushes)))
+	// Enough idle connections for every push of a fan-out: the SDK's own 10 would close and reopen the rest each time.
+	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, cfg.maxPushes)
+		t.MaxIdleConns = max(t.MaxIdleConns, 2*cfg.maxPushes)
+	})
+	on, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(cfg.region), awsconfig.WithHTTPClient(client))
 	if err != nil {
 		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w", err)
 	}
+	on.HTTPClient = connection.New(on.HTTPClient)
 	return on, nil
 }
 

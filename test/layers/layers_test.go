@@ -51,12 +51,13 @@ func layers() []layer {
 		{"invalidation", decision[1:], "invalidation decides and has no AWS SDK: what talks to AWS is an edge below it"},
 		{"invalidation/dynamodb", edge, edges},
 		{"invalidation/lambda", edge, edges},
+		{"invalidation/connection", []string{sdk}, "what the broadcaster and its clients send requests with knows neither"},
 		{"invalidation/secretsmanager", edge, edges},
 		{"invalidation/sqs", edge, edges},
 		{"subscribers/secretcache", []string{"invalidation/wire"}, "a client knows wire only; what talks to AWS is secretcacheaws"},
 		{
 			"subscribers/secretcache/secretcacheaws",
-			[]string{"subscribers/secretcache", "invalidation/wire", sdk, smithy, runtime},
+			[]string{"subscribers/secretcache", "invalidation/wire", "invalidation/connection", sdk, smithy, runtime},
 			"a client's edge knows the client, wire, the AWS SDK and Lambda's runtime, nothing of the broadcaster",
 		},
 		{

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/bank-platform/secret-broadcaster/invalidation/connection"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
@@ -22,7 +23,7 @@ var _ secretcache.Secrets = (*secrets)(nil)
 // newSecrets calls the given endpoint, or the one the SDK finds if it is empty.
 func newSecrets(cfg aws.Config, endpoint string) *secrets {
 	return &secrets{secretsmanager.NewFromConfig(cfg, func(o *secretsmanager.Options) {
-		o.HTTPClient = newConnection(cfg.HTTPClient)
+		o.HTTPClient = connection.New(cfg.HTTPClient)
 		o.ClientLogMode = 0 // a log for debugging would quote answers, which hold values
 		if endpoint != "" {
 			o.BaseEndpoint = &endpoint

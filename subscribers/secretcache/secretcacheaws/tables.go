@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/bank-platform/secret-broadcaster/invalidation/connection"
 )
 
 // maxAnswerBytes bounds an answer. A Query returns at most 1 MB of items
@@ -22,7 +23,7 @@ const maxAnswerBytes = 4 << 20
 
 // tables speaks DynamoDB's JSON protocol with one endpoint, without retries. It is safe for concurrent use.
 type tables struct {
-	connection  *connection
+	connection  *connection.Client
 	credentials aws.CredentialsProvider
 	signer      *v4.Signer
 	endpoint    string
@@ -31,7 +32,7 @@ type tables struct {
 
 func newTables(cfg aws.Config, endpoint string) *tables {
 	return &tables{
-		connection: newConnection(cfg.HTTPClient), credentials: cfg.Credentials, signer: v4.NewSigner(),
+		connection: connection.New(cfg.HTTPClient), credentials: cfg.Credentials, signer: v4.NewSigner(),
 		endpoint: endpoint, region: cfg.Region,
 	}
 }
@@ -94,7 +95,7 @@ func (t *tables) post(ctx context.Context, operation string, body []byte) (int, 
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
 	response.Body.Close()
 	if err != nil || response.StatusCode >= http.StatusInternalServerError {
-		t.connection.closeIdle()
+		t.connection.CloseIdle()
 	}
 	switch {
 	case err != nil:

@@ -1,4 +1,6 @@
-package secretcacheaws
+// Package connection sends requests from a process that is frozen most of the time, as a Lambda function is: the
+// broadcaster and every client of it.
+package connection
 
 import (
 	"crypto/tls"
@@ -16,16 +18,16 @@ import (
 // connection costs milliseconds, a dead one the whole timeout.
 const trustIdleFor = 20 * time.Second
 
-// A connection sends requests to one service and is quick to give up connections that may be dead. It is safe for
-// concurrent use.
-type connection struct {
+// A Client is quick to give up connections that may be dead. It implements aws.HTTPClient and is safe for concurrent use.
+type Client struct {
 	client   aws.HTTPClient
+	now      func() time.Time
 	lastUsed atomic.Int64 // by the wall clock: the monotonic one may stand still in a frozen environment
 }
 
-// newConnection takes over what an AWS configuration says about HTTP, such as root certificates, but keeps its own pool
+// New takes over what an AWS configuration says about HTTP, such as root certificates, but keeps its own pool
 // of connections where it can. HTTP/1.1 only: of HTTP/2, one dead connection would be used again and again.
-func newConnection(client aws.HTTPClient) *connection {
+func New(client aws.HTTPClient) *Client {
 	switch configured := client.(type) {
 	case nil:
 		client = ownPool(awshttp.NewBuildableClient())
@@ -36,7 +38,7 @@ func newConnection(client aws.HTTPClient) *connection {
 		same.CheckRedirect = noRedirect
 		client = &same
 	}
-	return &connection{client: client}
+	return &Client{client: client, now: time.Now}
 }
 
 func ownPool(configured *awshttp.BuildableClient) *http.Client {
@@ -55,20 +57,20 @@ func ownPool(configured *awshttp.BuildableClient) *http.Client {
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Do implements aws.HTTPClient.
-func (c *connection) Do(r *http.Request) (*http.Response, error) {
-	now := time.Now().UnixNano()
+func (c *Client) Do(r *http.Request) (*http.Response, error) {
+	now := c.now().UnixNano()
 	if idle := time.Duration(now - c.lastUsed.Swap(now)); idle > trustIdleFor || idle < 0 {
-		c.closeIdle()
+		c.CloseIdle()
 	}
 	response, err := c.client.Do(r)
 	if err != nil {
-		c.closeIdle()
+		c.CloseIdle()
 	}
 	return response, err
 }
 
-// closeIdle makes the next request use a fresh connection.
-func (c *connection) closeIdle() {
+// CloseIdle makes the next request use a fresh connection.
+func (c *Client) CloseIdle() {
 	if pool, ok := c.client.(interface{ CloseIdleConnections() }); ok {
 		pool.CloseIdleConnections()
 	}
