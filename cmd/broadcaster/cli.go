@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -133,4 +135,11 @@ func names(commands []*cobra.Command) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// printJSON prints what --json asks for.
+func printJSON(out io.Writer, what any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(what)
 }

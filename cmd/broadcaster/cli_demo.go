@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -140,9 +139,7 @@ func printDemo(out io.Writer, report *demo.Report, asJSON bool) error {
 	if !asJSON {
 		return report.Print(out)
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(report) //nolint:gosec // a field "secret" holds a name
+	return printJSON(out, report)
 }
 
 // isTerminal reports whether somebody watches.

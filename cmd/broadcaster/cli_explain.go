@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -168,9 +167,7 @@ func explanationOf(r events.Result, m manifests) explanation {
 
 func (e explained) print(out io.Writer, asJSON bool) error {
 	if asJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(e)
+		return printJSON(out, e)
 	}
 	for i, one := range e.Results {
 		if _, err := fmt.Fprintf(out, "%d. %s\n", i+1, one); err != nil {

@@ -62,12 +62,10 @@ func (g *gate) expect(n int) {
 
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get(operationHeader) == "secretsmanager.GetSecretValue" {
-		request, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, "reading the request", http.StatusBadRequest)
+		request, ok := readRequest(w, r)
+		if !ok {
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(request))
 		var of struct {
 			SecretID string `json:"SecretId"`
 		}
@@ -75,6 +73,17 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.pass(r.Context(), of.SecretID)
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// readRequest returns a request's body, and leaves it to be read again.
+func readRequest(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+	request, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, "reading the request", http.StatusBadRequest)
+		return nil, false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(request))
+	return request, true
 }
 
 // pass returns when the gate is open, or the client has gone.
@@ -109,38 +118,28 @@ func (g *gate) handedOut(secret string) int {
 // A recorder writes all that the broadcasters ask AWS and are answered to a file, and tells of each request that was
 // answered well.
 type recorder struct {
-	next http.Handler
-	done func(operation string, request []byte)
-
-	mu   sync.Mutex
-	file *os.File
+	next  http.Handler
+	done  func(operation string, request []byte)
+	calls *transcript
 }
 
 func (c *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	request, err := io.ReadAll(r.Body)
-	if err != nil {
-		http.Error(w, "reading the request", http.StatusBadRequest)
+	request, ok := readRequest(w, r)
+	if !ok {
 		return
 	}
-	r.Body = io.NopCloser(bytes.NewReader(request))
 	answer := &answer{ResponseWriter: w}
 	c.next.ServeHTTP(answer, r)
 	operation := r.Header.Get(operationHeader)
-	c.write(map[string]any{"operation": operation, "request": string(request), "status": answer.status, "answer": answer.body.String()})
+	c.calls.write(map[string]any{
+		"time": time.Now().UTC(), "operation": operation, "request": string(request), "status": answer.status, "answer": answer.body.String(),
+	})
 	if answer.status == http.StatusOK {
 		c.done(operation, request)
 	}
 }
 
-func (c *recorder) write(line map[string]any) {
-	line["time"] = time.Now().UTC()
-	text, _ := json.Marshal(line) // strings, numbers and a time always marshal
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, _ = c.file.Write(append(text, '\n')) // a full disk shows in the tables' journal
-}
-
-// A transcript keeps what functions were sent and what they answered, so that it can be looked through.
+// A transcript keeps what somebody was sent and what they answered, a line each, so that it can be looked through.
 type transcript struct {
 	mu   sync.Mutex
 	file *os.File
@@ -148,10 +147,14 @@ type transcript struct {
 
 // say notes an invocation; answer is nil if none came.
 func (t *transcript) say(function string, payload, answer []byte) {
-	line, _ := json.Marshal(map[string]any{"function": function, "payload": string(payload), "answer": string(answer)}) // strings always marshal
+	t.write(map[string]any{"function": function, "payload": string(payload), "answer": string(answer)})
+}
+
+func (t *transcript) write(line map[string]any) {
+	text, _ := json.Marshal(line) // strings, numbers and a time always marshal
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, _ = t.file.Write(append(line, '\n')) // a full disk shows in the tables' journal
+	_, _ = t.file.Write(append(text, '\n')) // a full disk shows in the tables' journal
 }
 
 // An answer is passed on and kept.

@@ -133,7 +133,7 @@ func (w *world) open() error {
 	if err := w.createSecrets(); err != nil {
 		return err
 	}
-	err = w.serve(route(w.tables, w.gate, w.queue), &recorder{next: route(w.tables, w.secrets, w.queue), done: w.noteCall, file: calls})
+	err = w.serve(route(w.tables, w.gate, w.queue), &recorder{next: route(w.tables, w.secrets, w.queue), done: w.noteCall, calls: &transcript{file: calls}})
 	if err != nil {
 		return err
 	}
