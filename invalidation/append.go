@@ -29,10 +29,8 @@ const (
 )
 
 const (
-	// describes is how many DescribeSecret calls one batch has under way at once.
-	describes = 20
-	// perRound is how many secrets are described before what changed is appended: what is done stays done when the time is
-	// over, and what is described mostly fits into one row.
+	// perRound is how many secrets are described, all at once, before what changed is appended: what is done stays done when
+	// the time is over, and what is described mostly fits into one row.
 	perRound = 20
 	// looks is how often a secret is described for one batch when the answer may be of before the event. What is still
 	// behind then comes back with its message.
@@ -82,7 +80,7 @@ func (b *Broadcaster) nameOf(ctx context.Context, s events.Signal) (name string,
 		return "", Unchanged, nil // what that ARN named is gone; if its name is in use, its own events tell of it
 	case err != nil:
 		return "", Failed, fmt.Errorf("asking whose ARN event %s has: %w", s.EventID, err)
-	case !strings.HasPrefix(is.Name, "/bank/"+s.Env+"/"+s.Domain+"/"):
+	case !strings.HasPrefix(is.Name, wire.NamePrefix(s.Env, s.Domain)):
 		return "", Failed, fmt.Errorf("asking whose ARN event %s has: the name is of another domain", s.EventID)
 	}
 	return is.Name, "", nil
@@ -243,16 +241,11 @@ type note struct {
 // note writes rows side by side. A row that has moved on since it was read leaves its secret pending.
 func (t *batch) note(ctx context.Context, notes []note) error {
 	var (
-		wg    sync.WaitGroup
-		errs  = make([]error, len(notes))
-		slots = make(chan struct{}, describes)
+		wg   sync.WaitGroup
+		errs = make([]error, len(notes))
 	)
 	for i, n := range notes {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			errs[i] = t.b.cfg.Log.Note(ctx, *n.row)
-		})
+		wg.Go(func() { errs[i] = t.b.cfg.Log.Note(ctx, *n.row) })
 	}
 	wg.Wait()
 	for i, n := range notes {
@@ -300,12 +293,9 @@ func (b *Broadcaster) describe(ctx context.Context, names []string) map[string]a
 	var (
 		wg      sync.WaitGroup
 		answers = make([]answer, len(names))
-		slots   = make(chan struct{}, describes)
 	)
 	for i, name := range names {
 		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
 			asked := b.cfg.Now()
 			d, err := b.cfg.Secrets.Describe(ctx, name)
 			answers[i] = answer{Description: d, found: err == nil, asked: asked, answered: b.cfg.Now()}

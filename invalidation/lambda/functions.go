@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -95,6 +94,7 @@ func split(function string) (name, qualifier string) {
 	return before + "function:" + name, qualifier
 }
 
+// isVersion tells a version from an alias, whose name is never a number.
 func isVersion(qualifier string) bool {
-	return qualifier == "$LATEST" || regexp.MustCompile(`^[0-9]+$`).MatchString(qualifier)
+	return qualifier == "$LATEST" || strings.Trim(qualifier, "0123456789") == ""
 }
