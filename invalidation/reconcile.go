@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
 const (
@@ -159,7 +160,7 @@ func (b *Broadcaster) suspects(ctx context.Context) (suspects, others []string, 
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("loading the head: %w", err)
 	}
-	prefix := "/bank/" + b.cfg.Env + "/" + b.cfg.Domain + "/"
+	prefix := wire.NamePrefix(b.cfg.Env, b.cfg.Domain)
 	all, err := b.cfg.Lister.List(ctx, prefix)
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("listing secrets: %w", err)

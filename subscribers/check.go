@@ -33,9 +33,9 @@ func (m Manifest) check(env, domain string, tell func(field, text string)) {
 	if m.OnDelete != "" && m.OnDelete != "evict" && m.OnDelete != "ttl" {
 		tell("onDelete", "must be evict or ttl")
 	}
-	root := "/bank/" + env + "/" + domain + "/"
+	root := rootOf(env, domain)
 	if !place.MatchString(env) || !place.MatchString(domain) {
-		root = "/bank/{env}/{domain}/"
+		root = rootOf("{env}", "{domain}")
 	}
 	service, function := regexp.MustCompile(serviceForm), regexp.MustCompile(functionForm)
 	first := map[string]int{}

@@ -8,6 +8,9 @@ import (
 // maxName is the longest name that Secrets Manager takes.
 const maxName = 512
 
+// rootOf is what the names of a domain's secrets begin with.
+func rootOf(env, domain string) string { return "/bank/" + env + "/" + domain + "/" }
+
 // own returns a name's path below the domain's root.
 func (s *Subscriptions) own(name string) (string, bool) {
 	path, ok := strings.CutPrefix(name, s.root)

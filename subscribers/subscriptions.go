@@ -159,7 +159,7 @@ func read(fsys fs.FS, file string) (Manifest, *document, error) {
 
 // compile expects a manifest without problems.
 func compile(m Manifest) *Subscriptions {
-	s := &Subscriptions{root: "/bank/" + m.Env + "/" + m.Domain + "/", IgnoreDeletions: m.OnDelete == "ttl"}
+	s := &Subscriptions{root: rootOf(m.Env, m.Domain), IgnoreDeletions: m.OnDelete == "ttl"}
 	for i, service := range m.Services {
 		sub := Subscription{Service: service.Name, Function: service.Function, ByReport: service.Function == "", Push: service.Deliver != "pull"}
 		if sub.ByReport {

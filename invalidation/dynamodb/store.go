@@ -94,6 +94,13 @@ func contentOf(i item, into any) error {
 	return nil
 }
 
+func secretOf(i item) (invalidation.SecretRow, error) {
+	var row invalidation.SecretRow
+	err := contentOf(i, &row)
+	row.Sequence = numberOf(i, "sequence")
+	return row, err
+}
+
 // Load implements invalidation.Log.
 func (s *Store) Load(ctx context.Context, names []string) (invalidation.Snapshot, error) {
 	snapshot := invalidation.Snapshot{Secrets: make(map[string]invalidation.SecretRow, len(names))}
@@ -117,11 +124,10 @@ func (s *Store) Load(ctx context.Context, names []string) (invalidation.Snapshot
 			return snapshot, fmt.Errorf("reading secrets' rows: %w", err)
 		}
 		for _, i := range out.Responses[s.operations] {
-			var row invalidation.SecretRow
-			if err := contentOf(i, &row); err != nil {
+			row, err := secretOf(i)
+			if err != nil {
 				return snapshot, err
 			}
-			row.Sequence = numberOf(i, "sequence")
 			snapshot.Secrets[row.Name] = row
 		}
 		left := out.UnprocessedKeys[s.operations].Keys

@@ -24,9 +24,7 @@ var _ invalidation.Sweeps = (*Store)(nil)
 func (s *Store) Secrets(ctx context.Context) ([]invalidation.SecretRow, error) {
 	var all []invalidation.SecretRow
 	err := s.each(ctx, secretPartition, func(i item) error {
-		var row invalidation.SecretRow
-		err := contentOf(i, &row)
-		row.Sequence = numberOf(i, "sequence")
+		row, err := secretOf(i)
 		all = append(all, row)
 		return err
 	})

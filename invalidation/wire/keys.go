@@ -18,6 +18,9 @@ const (
 	ReportPartitions = 16
 )
 
+// NamePrefix is what the names of a domain's secrets begin with.
+func NamePrefix(env, domain string) string { return "/bank/" + env + "/" + domain + "/" }
+
 // RevisionKey is a revision as a sort key: padded, so that DynamoDB's order of strings is the order of numbers.
 func RevisionKey(revision int64) string { return fmt.Sprintf("%019d", revision) }
 

@@ -164,7 +164,7 @@ func (c *Cache) tracks(id string) bool {
 	if _, name, ok := strings.Cut(id, ":secret:"); ok {
 		id = name
 	}
-	return strings.HasPrefix(id, "/bank/"+c.cfg.Env+"/"+c.cfg.Domain+"/")
+	return strings.HasPrefix(id, wire.NamePrefix(c.cfg.Env, c.cfg.Domain))
 }
 
 // mark makes an entry be refetched before it is served again. The caller holds mu.

@@ -50,10 +50,7 @@ type fetch struct {
 // startFetch returns the fetch on its way for the entry's generation, or starts one. The caller holds mu.
 func (c *Cache) startFetch(e *entry, id string) *fetch {
 	if e.fetch == nil {
-		if e.name != "" {
-			id = e.name // after delete and recreate the old ARN misleads
-		}
-		e.fetch = &fetch{id: id, name: e.name, generation: e.generation, marks: c.marks, rests: c.rests.Load(), done: make(chan struct{})}
+		e.fetch = &fetch{id: e.nameOr(id), name: e.name, generation: e.generation, marks: c.marks, rests: c.rests.Load(), done: make(chan struct{})}
 		go c.runFetch(e, e.fetch)
 	}
 	return e.fetch
@@ -138,6 +135,15 @@ func (c *Cache) get(f *fetch, versionID string) (Fetched, error) {
 			return got, err
 		}
 	}
+}
+
+// nameOr returns what to ask for: the name once it is known, since after delete and recreate the old ARN misleads. The
+// caller holds mu.
+func (e *entry) nameOr(id string) string {
+	if e.name != "" {
+		return e.name
+	}
+	return id
 }
 
 func newVersion(got Fetched, sent instant) *version {

@@ -209,11 +209,7 @@ func (s *Secret) askPending() *asking {
 	e := s.current()
 	a, isNew := c.ask(&e.pending)
 	if isNew {
-		id := s.id
-		if e.name != "" {
-			id = e.name
-		}
-		go c.runPending(id, a)
+		go c.runPending(e.nameOr(s.id), a)
 	}
 	return a
 }

@@ -157,7 +157,7 @@ func (f *Fake) Invalidation(name string) []byte {
 
 // announce appends a change of this moment to the log if the log speaks of the secret. The caller holds mu.
 func (f *Fake) announce(name string, kind wire.Kind, versionID string) {
-	if strings.HasPrefix(name, "/bank/"+f.env+"/"+f.domain+"/") {
+	if strings.HasPrefix(name, wire.NamePrefix(f.env, f.domain)) {
 		f.append(wire.Change{Name: name, Kind: kind, VersionID: versionID, At: f.now()})
 	}
 }
