@@ -50,16 +50,22 @@ func TestDeletedWhenNotFoundTwice(t *testing.T) {
 	})
 }
 
+// erased erases the secret and has the broadcaster notice.
+func (w *world) erased(b *invalidation.Broadcaster) {
+	w.t.Helper()
+	time.Sleep(settled)
+	w.erase(neon)
+	told := w.event(events.Deleted, neon, "")
+	w.confirm(b, invalidation.Failed, told)
+	time.Sleep(late)
+	w.confirm(b, invalidation.Appended, told)
+}
+
 func TestCreatedAnewIsRestored(t *testing.T) {
 	inWorld(t, func(_ *testing.T, w *world) {
 		b := w.broadcaster()
 		w.known(b)
-		time.Sleep(settled)
-		w.erase(neon)
-		told := w.event(events.Deleted, neon, "")
-		w.confirm(b, invalidation.Failed, told)
-		time.Sleep(late)
-		w.confirm(b, invalidation.Appended, told)
+		w.erased(b)
 
 		w.create(neon)
 		w.confirm(b, invalidation.Appended, w.event(events.Moved, neon, version(3)))
@@ -149,12 +155,7 @@ func TestCreatedAnewAndNotSeenYet(t *testing.T) {
 	inWorld(t, func(_ *testing.T, w *world) {
 		b := w.broadcaster()
 		w.known(b)
-		time.Sleep(settled)
-		w.erase(neon)
-		gone := w.event(events.Deleted, neon, "")
-		w.confirm(b, invalidation.Failed, gone)
-		time.Sleep(late)
-		w.confirm(b, invalidation.Appended, gone)
+		w.erased(b)
 
 		began := time.Now()
 		w.create(neon)

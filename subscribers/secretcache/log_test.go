@@ -234,10 +234,7 @@ func TestALateAnswerIsAskedForByVersion(t *testing.T) {
 	fake := secretcachetest.New(t)
 	fake.Put(password, "first")
 	var late *lateSecrets
-	cache := newCache(t, fake, func(cfg *secretcache.Config) {
-		late = &lateSecrets{Secrets: cfg.Secrets}
-		cfg.Secrets = late
-	})
+	cache := newCache(t, fake, func(cfg *secretcache.Config) { late = lagging(cfg) })
 	secret := cache.Secret(password)
 	wantText(t, secret, "first")
 	version := fake.Put(password, "second")
@@ -256,6 +253,13 @@ func TestALateAnswerIsAskedForByVersion(t *testing.T) {
 type lateSecrets struct {
 	secretcache.Secrets
 	before secretcache.Fetched
+}
+
+// lagging puts lateSecrets before the configuration's own, which are not late yet.
+func lagging(cfg *secretcache.Config) *lateSecrets {
+	late := &lateSecrets{Secrets: cfg.Secrets}
+	cfg.Secrets = late
+	return late
 }
 
 // asOf makes it late: it answers with the version that had this text.

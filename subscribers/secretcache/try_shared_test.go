@@ -121,11 +121,8 @@ func TestAFetchSentBeforeTheRejectionIsNotWhatBringsTheNewerOne(t *testing.T) {
 func TestTheRejectedValueDoesNotComeBack(t *testing.T) {
 	fake := secretcachetest.New(t)
 	fake.Put(password, "first")
-	late := &lateSecrets{}
-	secret := newCache(t, fake, func(cfg *secretcache.Config) {
-		late.Secrets = cfg.Secrets
-		cfg.Secrets = late
-	}).Secret(password)
+	var late *lateSecrets
+	secret := newCache(t, fake, func(cfg *secretcache.Config) { late = lagging(cfg) }).Secret(password)
 	wantText(t, secret, "first")
 	fake.PutSilently(password, "second")
 	db := accepting("second")
@@ -150,11 +147,8 @@ func TestTheRejectedValueDoesNotComeBack(t *testing.T) {
 func TestALaterChangeOfTheLogStillJudges(t *testing.T) {
 	fake := secretcachetest.New(t)
 	fake.Put(password, "first")
-	late := &lateSecrets{}
-	secret := newCache(t, fake, func(cfg *secretcache.Config) {
-		late.Secrets = cfg.Secrets
-		cfg.Secrets = late
-	}).Secret(password)
+	var late *lateSecrets
+	secret := newCache(t, fake, func(cfg *secretcache.Config) { late = lagging(cfg) }).Secret(password)
 	fake.Put(password, "second")
 	wantText(t, secret, "second")
 	second, err := late.Secrets.Get(t.Context(), password, "")
@@ -220,11 +214,8 @@ func TestARowOfTheRejectedVersionDoesNotEndTheSearch(t *testing.T) {
 func TestARollbackThatNobodyAnnouncedIsFollowedAfterAMinute(t *testing.T) {
 	fake := secretcachetest.New(t)
 	fake.Put(password, "first")
-	late := &lateSecrets{}
-	secret := newCache(t, fake, func(cfg *secretcache.Config) {
-		late.Secrets = cfg.Secrets
-		cfg.Secrets = late
-	}).Secret(password)
+	var late *lateSecrets
+	secret := newCache(t, fake, func(cfg *secretcache.Config) { late = lagging(cfg) }).Secret(password)
 	wantText(t, secret, "first")
 	fake.PutSilently(password, "second")
 	wantLogin(t, secret, accepting("second"))
