@@ -89,8 +89,9 @@ func (w *world) judge(e *environment, name string, before, after observation, r 
 	}
 	if stale {
 		// each exception is counted
-		if e.stale++; e.stale > after.exceptions {
-			where(bounded, "%d stale reads, %d exceptions counted", e.stale, after.exceptions)
+		counts := e.cache.Counts() // as of now: others that were judged before this read may have been counted after it
+		if e.stale++; e.stale > counts.Uncertain+counts.Outdated {
+			where(bounded, "%d stale reads, %d exceptions counted: %+v", e.stale, counts.Uncertain+counts.Outdated, counts)
 		}
 	}
 }
