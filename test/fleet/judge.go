@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
@@ -150,7 +151,13 @@ func (w *world) handled(n notice, how invalidation.Handling) {
 	if h.moments[name][n.moment].at.Sub(h.coverage(name).dated) < slack {
 		return
 	}
-	if told >= 0 && h.sameBetween(name, told, n.moment) {
+	from := told
+	if told >= 0 && h.moments[name][told].version != "" && n.signal.Kind != events.Moved {
+		// Deletions and restorations say nothing of versions: those before are for other events to tell of.
+		for from = n.moment - 1; h.moments[name][from].version == ""; from-- {
+		}
+	}
+	if told >= 0 && h.sameBetween(name, from, n.moment) {
 		return
 	}
 	w.violateLocked(complete, "the event about moment %d of %s was handled as %s at %v, the log tells of %d", n.moment, name, how, w.since(time.Now()), told)
