@@ -116,7 +116,11 @@ func playDemo(ctx context.Context, cfg demo.Config) (report *demo.Report, err er
 // makeDir returns the absolute path of an empty directory.
 func makeDir(dir string) (string, error) {
 	if dir == "" {
-		return os.MkdirTemp("", "broadcaster-demo-")
+		dir, err := os.MkdirTemp("", "broadcaster-demo-")
+		if err != nil {
+			return "", fmt.Errorf("making a temporary directory: %w: name another place with --dir", err)
+		}
+		return dir, nil
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {

@@ -64,6 +64,16 @@ func (p played) failed() []string {
 	return all
 }
 
+func TestTheDemoSaysWhichDirectoryItCannotUse(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	t.Setenv("TMPDIR", missing)
+	code, stdout, stderr := cli(t, "demo")
+	if code != exitFailed || stdout != "" || !strings.HasPrefix(stderr, "broadcaster: making a temporary directory: ") ||
+		!strings.Contains(stderr, missing) || !strings.HasSuffix(stderr, ": name another place with --dir\n") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
 func TestTheDemoShowsThatEveryGuaranteeHolds(t *testing.T) {
 	program := built(t)
 	for _, c := range []struct {
