@@ -3,11 +3,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +51,7 @@ Exit codes: 0 done, 1 something is malformed, no JSON or no event, 2 the command
 			var manifests manifests
 			if cmd.Flags().Changed("subscriptions") {
 				var err error
-				if manifests, err = loadManifests(os.DirFS(dir), dir); err != nil {
+				if manifests, err = loadManifests(dir, cmd.ErrOrStderr()); err != nil {
 					return err
 				}
 			}
@@ -56,7 +59,10 @@ Exit codes: 0 done, 1 something is malformed, no JSON or no event, 2 the command
 			if err != nil {
 				return err
 			}
-			return explain(cmd.OutOrStdout(), events.Parse(payload), manifests, asJSON)
+			if err := explain(cmd.OutOrStdout(), events.Parse(payload), manifests, asJSON); err != nil {
+				return fmt.Errorf("%s: %w", nameOf(args[0]), err)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&dir, "subscriptions", "", "a directory with the domains' manifests, *.yaml")
@@ -90,9 +96,19 @@ func readEvent(cmd *cobra.Command, file string) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the event: %w", err)
 	case len(payload) > maxExplained:
-		return nil, fmt.Errorf("reading the event: %s is larger than %d MB, which no event is", file, maxExplained>>20)
+		return nil, fmt.Errorf("reading the event: %s is larger than %d MB, which no event is", nameOf(file), maxExplained>>20)
+	case len(bytes.TrimSpace(payload)) == 0:
+		return nil, fmt.Errorf("reading the event: %s is empty", nameOf(file))
 	}
 	return payload, nil
+}
+
+// nameOf says what an argument means.
+func nameOf(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
 }
 
 // explain prints what became of each event. Its error says that one was malformed.
@@ -180,16 +196,36 @@ func (e explained) print(out io.Writer, asJSON bool) error {
 // manifests are those of a directory, by domain. Nil says that none were asked for.
 type manifests subscribers.Domains
 
-// loadManifests reads every manifest of a directory, each for the domain that it says it is of. Its error has all problems.
-func loadManifests(dir fs.FS, name string) (manifests, error) {
-	all, err := subscribers.LoadDir(dir, ".")
-	if wrong := new(fs.PathError); errors.As(err, &wrong) && wrong.Path == "." {
-		err = fmt.Errorf("reading subscriptions in %s: %w", name, wrong.Err) // its path is below the directory
+// files are those of this machine by their paths, so that an error names a file as people do.
+type files struct{}
+
+// Open implements fs.FS, but for any path.
+func (files) Open(name string) (fs.File, error) { return os.Open(name) } //nolint:gosec // the user's choice
+
+// loadManifests reads every manifest of a directory, each for the domain that it says it is of. It prints each problem on a
+// line of its own that begins with the file, where an editor finds it.
+func loadManifests(dir string, problems io.Writer) (manifests, error) {
+	switch is, err := os.Stat(dir); {
+	case err != nil:
+		return nil, fmt.Errorf("reading subscriptions: %w", err)
+	case !is.IsDir():
+		return nil, fmt.Errorf("reading subscriptions: %s is a file: name the directory that it is in, %s", dir, filepath.Dir(dir))
 	}
-	if err == nil && len(all) == 0 {
-		err = fmt.Errorf("reading subscriptions: %s has no manifest, *.yaml", name)
+	all, err := subscribers.LoadDir(files{}, dir)
+	if unreadable := new(fs.PathError); errors.As(err, &unreadable) && unreadable.Path == dir {
+		return nil, err
 	}
-	return manifests(all), err
+	if err != nil {
+		lines := err.Error()
+		if _, err := fmt.Fprintln(problems, lines); err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("reading subscriptions: %s has manifests that the broadcaster would refuse (problems: %d)", dir, 1+strings.Count(lines, "\n"))
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("reading subscriptions: %s has no manifest, *.yaml", dir)
+	}
+	return manifests(all), nil
 }
 
 // deliveries are those that a signal would have once it is confirmed: an empty list if there are none.

@@ -216,35 +216,69 @@ func TestExplainRefuses(t *testing.T) {
 	write("bad/payments.yaml", strings.Replace(string(manifest), "neon/*", "../kyc/*", 1))
 	write("none/readme.md", "")
 	large := write("large.json", strings.Repeat(" ", maxExplained+1))
+	empty := write("empty.json", " \n")
 	for _, c := range []struct {
 		name   string
 		args   []string
 		code   int
-		stderr []string
+		stderr []string // a part of each line
 	}{
 		{"no file", nil, exitUsage, []string{"takes one file, or - for standard input, not 0"}},
 		{"two files", []string{byName, byName}, exitUsage, []string{"takes one file, or - for standard input, not 2"}},
 		{"an unknown flag", []string{"--yaml", byName}, exitUsage, []string{"unknown flag: --yaml"}},
 		{"a missing file", []string{dir + "/missing.json"}, exitFailed, []string{"reading the event: open " + dir + "/missing.json: no such file"}},
-		{"a directory", []string{dir}, exitFailed, []string{"reading the event: ", "is a directory"}},
-		{"a large file", []string{large}, exitFailed, []string{"larger than 10 MB"}},
-		{"a missing directory", []string{"--subscriptions", dir + "/missing", byName}, exitFailed, []string{"reading subscriptions in " + dir + "/missing: no such file"}},
+		{"a directory", []string{dir}, exitFailed, []string{"reading the event: read " + dir + ": is a directory"}},
+		{"a large file", []string{large}, exitFailed, []string{large + " is larger than 10 MB"}},
+		{"an empty file", []string{empty}, exitFailed, []string{"reading the event: " + empty + " is empty"}},
+		{"an empty standard input", []string{"-"}, exitFailed, []string{"reading the event: standard input is empty"}},
+		{"a missing directory", []string{"--subscriptions", dir + "/missing", byName}, exitFailed, []string{"reading subscriptions: stat " + dir + "/missing: no such file"}},
 		{"a directory that is not named", []string{"--subscriptions", "", byName}, exitFailed, []string{"reading subscriptions"}},
 		{"a directory without manifests", []string{"--subscriptions", dir + "/none", byName}, exitFailed, []string{dir + "/none has no manifest"}},
-		{"two manifests of a domain", []string{"--subscriptions", dir + "/twice", byName}, exitFailed, []string{"b.yml", "stands with this env in a.yaml too"}},
-		{"all wrong manifests are told", []string{"--subscriptions", dir + "/bad", byName}, exitFailed, []string{"kyc.yaml", "payments.yaml"}},
+		{
+			"a manifest in the place of its directory",
+			[]string{"--subscriptions", dir + "/twice/a.yaml", byName},
+			exitFailed,
+			[]string{dir + "/twice/a.yaml is a file: name the directory that it is in, " + dir + "/twice\n"},
+		},
+		{"two manifests of a domain", []string{"--subscriptions", dir + "/twice", byName}, exitFailed, []string{
+			dir + "/twice/b.yml:3:9: domain: stands with this env in " + dir + "/twice/a.yaml too", "broadcaster: reading subscriptions: " + dir + "/twice has manifests",
+		}},
+		{"all problems of all manifests are told", []string{"--subscriptions", dir + "/bad/", byName}, exitFailed, []string{
+			dir + "/bad/kyc.yaml:1:1: ", dir + "/bad/kyc.yaml:4:1: ", dir + "/bad/payments.yaml:3:9: ", dir + "/bad/payments.yaml:8:27: ", "(problems: 4)",
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, stdout, stderr := cli(t, append([]string{"explain"}, c.args...)...)
-			if code != c.code || stdout != "" || strings.Count(stderr, "\n") != 1 {
-				t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+			lines := slices.Collect(strings.Lines(stderr))
+			if code != c.code || stdout != "" || len(lines) != len(c.stderr) {
+				t.Fatalf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 			}
-			for _, want := range c.stderr {
-				if !strings.Contains(stderr, want) {
-					t.Errorf("stderr %q lacks %q", stderr, want)
+			for i, want := range c.stderr {
+				if !strings.Contains(lines[i], want) {
+					t.Errorf("line %d of stderr, %q, lacks %q", i+1, lines[i], want)
+				}
+				if strings.HasPrefix(want, dir+"/bad") && !strings.HasPrefix(lines[i], want) {
+					t.Errorf("line %d of stderr, %q, does not begin with the file", i+1, lines[i])
 				}
 			}
 		})
+	}
+}
+
+func TestExplainSaysWhereSomethingIsMalformed(t *testing.T) {
+	event, err := os.ReadFile(eventsDir + "/list/one-is-malformed.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for arg, want := range map[string]string{
+		eventsDir + "/list/one-is-malformed.json": "broadcaster: " + eventsDir + "/list/one-is-malformed.json: malformed: 1 of ",
+		"-": "broadcaster: standard input: malformed: 1 of ",
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), []string{"explain", arg}, stdio{in: bytes.NewReader(event), out: &out, err: &errs})
+		if code != exitFailed || !strings.HasPrefix(errs.String(), want) {
+			t.Errorf("exit code %d, stderr %q, want %q", code, &errs, want)
+		}
 	}
 }
 

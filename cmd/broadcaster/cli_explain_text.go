@@ -93,13 +93,18 @@ func (e explanation) addDeliveries(add func(string, ...any)) {
 	case len(e.Deliveries) == 0:
 		add("No subscription of %s/%s matches: nobody is pushed to, clients find out from the change log.", s.Env, s.Domain)
 	}
+	pushes := false
 	for _, d := range e.Deliveries {
 		switch d.Deliver {
 		case "push":
+			pushes = true
 			add("push to %s, function %s: %s", d.Subscription, d.Function, d.Why)
 		default:
 			add("no push to %s: %s", d.Subscription, d.Why)
 		}
+	}
+	if pushes {
+		add("A function is pushed to if it carries the tags and has reported a client: see docs/subscriptions.md.")
 	}
 }
 
