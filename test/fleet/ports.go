@@ -57,7 +57,7 @@ func (p logPort) Tail(ctx context.Context, limit int) (secretcache.Page, error) 
 func (p logPort) ask(ctx context.Context, do func() (secretcache.Page, error)) (secretcache.Page, error) {
 	e := p.e
 	slow := 40 * time.Millisecond // a check that needs all its three requests is in time, unless something is wrong
-	if e.w.plan.Faults && e.roll(8) == 0 {
+	if e.w.plan.Faults && e.roll(8) == 0 && e.w.unsettled() {
 		slow = 300 * time.Millisecond
 	}
 	if err := e.travel(ctx, slow); err != nil {
@@ -93,7 +93,7 @@ func (p secretsPort) Get(ctx context.Context, id, versionID string) (secretcache
 	e := p.e
 	sent := time.Now()
 	slow := 80 * time.Millisecond
-	if e.roll(4) == 0 {
+	if e.roll(4) == 0 && e.w.unsettled() {
 		slow = 4 * time.Second
 		if e.w.plan.calm() {
 			slow = 150 * time.Millisecond // all tries together take less than the two seconds that a read waits for them
