@@ -108,7 +108,8 @@ type Resumer interface {
 
 // Deliver pushes the head of the log to every subscription that an open fan-out still owes something, and closes the
 // fan-outs that owe nothing any more. One push tells all: the client reads the log. What it cannot do stays open, and the
-// next call resumes it, in this process or another; if there is a Resumer, it is asked for that call.
+// next call resumes it, in this process or another; if there is a Resumer, it is asked for that call, for which Deliver may
+// take 400 ms more than ctx has.
 func (b *Broadcaster) Deliver(ctx context.Context) error {
 	open, err := b.cfg.Fanouts.Open(ctx)
 	if err != nil {
@@ -147,6 +148,8 @@ const (
 	dueLatest  = 5 * time.Minute
 	// resumeProblem is when to try again after what is no function's fault.
 	resumeProblem = 30 * time.Second
+	// resumeWithin is how long asking to be resumed may go on after Deliver's own time: the caller keeps that much.
+	resumeWithin = 400 * time.Millisecond
 )
 
 // resume asks for another call when the first pending delivery is due, or some time after a problem, which it returns. It
@@ -165,7 +168,8 @@ func (b *Broadcaster) resume(ctx context.Context, owed debts, problem error) err
 	case due.IsZero():
 		return problem
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := outliving(ctx)
+	defer cancel()
 	ours, err := b.cfg.Sweeps.ClaimResume(ctx, now, due)
 	if err == nil && ours {
 		err = b.cfg.Resumer.Resume(ctx, due.Sub(now))
@@ -174,6 +178,15 @@ func (b *Broadcaster) resume(ctx context.Context, owed debts, problem error) err
 		return errors.Join(problem, fmt.Errorf("asking to be resumed: %w", err))
 	}
 	return problem
+}
+
+// outliving returns a context that ends resumeWithin after ctx does.
+func outliving(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(context.WithoutCancel(ctx))
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end.Add(resumeWithin))
 }
 
 // A debt is one function and the open deliveries that one push of the head settles.

@@ -40,6 +40,31 @@ func TestDeliveringEndsBeforeTheInvocationAndIsResumed(t *testing.T) {
 	})
 }
 
+// TestAskingToBeResumedDoesNotOutliveTheInvocation: SQS hangs just when the time was spent on a function that hangs.
+func TestAskingToBeResumedDoesNotOutliveTheInvocation(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.on(func(w *world) {
+			w.onPush = func(r *http.Request) { <-r.Context().Done() }
+			w.onCall = func(r *http.Request, operation, _ string) *refusal {
+				if operation == "SendMessage" {
+					<-r.Context().Done()
+				}
+				return nil
+			}
+		})
+		event := moved(neon, l.put(t, neon, "one"))
+		ctx, cancel := invocation(t)
+		defer cancel()
+		ctx, end := context.WithTimeout(ctx, 5*time.Second)
+		defer end()
+		began := time.Now()
+		a, err := l.handler.handle(ctx, json.RawMessage(messages(event)))
+		if took := time.Since(began); err != nil || len(a.Failures) > 0 || took >= 5*time.Second {
+			t.Errorf("answered %+v, %v after %v", a, err, took)
+		}
+	})
+}
+
 func TestAFunctionThatCannotBeInvokedBringsNoMessageBack(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.on(func(w *world) {

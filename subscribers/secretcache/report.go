@@ -11,6 +11,10 @@ import (
 // reportEvery bounds how often an environment writes its report.
 const reportEvery = 10 * time.Second
 
+// renewEvery is how often an environment says again what it has said: a report that is a day old is gone, and a function
+// without one is not pushed to.
+const renewEvery = 6 * time.Hour
+
 // reporting is the state of an environment's report. Cache.mu guards it.
 type reporting struct {
 	environment        string // made at first use, so that environments restored from one snapshot differ
@@ -32,7 +36,10 @@ func (c *Cache) startReport() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := &c.report
-	if !r.due || r.sending != nil || r.sent != nil && now.since(*r.sent) < reportEvery {
+	switch {
+	case r.sending != nil, r.sent != nil && now.since(*r.sent) < reportEvery:
+		return
+	case !r.due && (r.sent == nil || now.since(*r.sent) < renewEvery):
 		return
 	}
 	report, complete := c.buildReport()

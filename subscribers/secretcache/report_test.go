@@ -61,6 +61,29 @@ func TestAnEnvironmentReportsAtItsFirstCheckAndAtEachNewRevision(t *testing.T) {
 	})
 }
 
+// TestAReportIsRenewedBeforeItEnds: where nothing changes for days an environment would else pass for gone, and the next
+// change not be pushed to it.
+func TestAReportIsRenewedBeforeItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		secret := newCache(t, fake).Secret(password)
+		wantText(t, secret, "first")
+		seen := 0
+		settled(fake, &seen)
+		fake.Advance(6*time.Hour - time.Second)
+		wantText(t, secret, "first")
+		if got := settled(fake, &seen); len(got) > 0 {
+			t.Errorf("reports without news after not quite six hours: %+v", got)
+		}
+		fake.Advance(nextCheck)
+		wantText(t, secret, "first")
+		if got := settled(fake, &seen); len(got) != 1 {
+			t.Errorf("%d reports after six hours, want 1", len(got))
+		}
+	})
+}
+
 // secretText is what the secret reads now.
 func secretText(fake *secretcachetest.Fake, t *testing.T) string {
 	t.Helper()
