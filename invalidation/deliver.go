@@ -75,7 +75,7 @@ type Fanout struct {
 type Fanouts interface {
 	// Open returns the open fan-outs, oldest first.
 	Open(ctx context.Context) ([]Fanout, error)
-	// Deliveries returns those of a revision, also of another row that had it before the table was restored.
+	// Deliveries returns those of a revision, also of another row that had it before the table was restored: their hashes differ.
 	Deliveries(ctx context.Context, revision int64) ([]Delivery, error)
 	// Record writes deliveries in the place of those before, but a pending one never in the place of an outcome.
 	Record(ctx context.Context, deliveries []Delivery) error
