@@ -19,7 +19,7 @@ func TestFleet(t *testing.T) {
 			violations []string
 			counts     map[happening]int
 		)
-		synctest.Test(t, func(*testing.T) { violations, counts = run(p) })
+		synctest.Test(t, func(*testing.T) { violations, counts = run(p, newGoClient) })
 		r.note(p, violations, counts)
 		if len(violations) > 0 {
 			rt.Fatalf("%s\nthe plan:\n%s", strings.Join(violations, "\n"), p)

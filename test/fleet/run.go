@@ -14,8 +14,8 @@ import (
 )
 
 // run plays a plan and returns what was violated and what happened. It is called inside a synctest bubble.
-func run(p plan) (violations []string, counts map[happening]int) {
-	w := newWorld(p)
+func run(p plan, clients newClient) (violations []string, counts map[happening]int) {
+	w := newWorld(p, clients)
 	for _, a := range p.Actions {
 		w.act(a)
 		time.Sleep(a.Then)
@@ -201,7 +201,7 @@ func (w *world) settle() {
 			r.Names = append(r.Names, name(i))
 		}
 		e.serve(r)
-		if counts := e.cache.Counts(); w.plan.calm() && counts.Uncertain+counts.Outdated > e.cut {
+		if counts := e.client.counts(); w.plan.calm() && counts.Uncertain+counts.Outdated > e.cut {
 			w.violate(exception, "environment %d counted exceptions without an injected fault: %+v", e.id, counts)
 		}
 	}
