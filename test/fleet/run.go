@@ -209,6 +209,12 @@ func (w *world) settle() {
 	w.checkFanouts()
 	w.background.Wait()
 	time.Sleep(time.Minute) // reports on their way
+	w.mu.Lock()
+	all = append([]*environment(nil), w.environments...)
+	w.mu.Unlock()
+	for _, e := range all {
+		e.client.die()
+	}
 }
 
 // checkFanouts: no fan-out is left open for longer than its pushes are tried, and each revision has its outcome.
