@@ -228,6 +228,6 @@ performance.now = own("performance.now");
 process.hrtime = Object.assign(own("process.hrtime"), { bigint: own("process.hrtime.bigint") });
 Date.now = own("Date.now");
 globalThis.Date = new Proxy(Date, {
-  construct: (date, args: [number]) => (args.length === 0 ? own("new Date()")() : new date(...args)),
+  construct: (date, args: unknown[]) => (args.length === 0 ? own("new Date()")() : new date(...(args as [number]))),
 });
 for (const voice of ["log", "info", "warn", "error", "debug"] as const) console[voice] = own(`console.${voice}`);
