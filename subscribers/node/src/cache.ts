@@ -70,7 +70,7 @@ export class Cache {
     this.reporting = new Reporting(this.state);
     this.checks = new Checks(this.state, this.reporting);
     const changes = new Changes(this.state);
-    this.fetches = new Fetches(this.state, changes);
+    this.fetches = new Fetches(this.state, changes, () => this.checks.ensure());
     this.pushes = new Pushes(this.state, this.checks, this.reporting, changes, (name) => this.get(name));
     this.tries = new Tries(this.state, this.checks, this.fetches, (id, options) => this.get(id, options));
   }

@@ -22,6 +22,7 @@ export class Fetches {
   constructor(
     private readonly state: State,
     private readonly changes: Changes,
+    private readonly ensureChecked: () => Promise<boolean>,
   ) {}
 
   /** Returns the fetch on its way for the entry's generation, or starts one. */
@@ -48,13 +49,23 @@ export class Fetches {
   private async run(entry: Entry, fetch: Fetch): Promise<void> {
     for (let n = 0; ; n++) {
       if ((await this.try(entry, fetch, n)) === "ended") return;
-      if (n === LAST_TRY) {
+      if (n >= LAST_TRY && (await this.isStillLate(entry, fetch))) {
         this.giveUp(entry, fetch);
         return;
       }
-      const ms = LATE_RETRIES[n] as number;
+      const ms = LATE_RETRIES[n] ?? 0;
       if (ms > 0) await pause(this.state.cfg.clock, ms);
     }
+  }
+
+  /**
+   * Whether late answers are still to be expected for a fetch that got nothing else. A freeze or a clock that was set may
+   * have come in between, and then only the log's own clock tells how old the change is. If its time is over, what was
+   * answered before says nothing any more, and what AWSCURRENT reads now is the truth: so that is asked for.
+   */
+  private async isStillLate(entry: Entry, fetch: Fetch): Promise<boolean> {
+    if (entry.follows) await this.ensureChecked();
+    return this.state.known.has(fetch.name);
   }
 
   /** Asks Secrets Manager once and lands the answer. */
@@ -71,7 +82,7 @@ export class Fetches {
     const known = state.known.get(fetch.name) ?? fetch.known;
     const gone = isNotFound(error) || isDeleted(error);
     if (error !== undefined && !gone) return this.fail(entry, fetch, error);
-    if (known !== undefined && makesLate(known, got, fetch.sent) && !(gone && n === LAST_TRY && !fetch.late)) {
+    if (known !== undefined && makesLate(known, got, fetch.sent) && !(gone && n >= LAST_TRY && !fetch.late)) {
       state.counts.lateAnswers++;
       if (got !== undefined && !forbidsLate(known, state.now())) fetch.late = new Held(got, fetch.sent);
       return "late";
