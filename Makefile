@@ -1,4 +1,4 @@
-# The shell is bash; go, python3 (3.10 or later), Node (20 or later) with npm, git and make are all that has to be there.
+# The shell is bash; go, python3 (3.10 or later), node (20 or later) with npm, git and make are all that has to be there.
 SHELL := bash
 .DEFAULT_GOAL := help
 
@@ -26,6 +26,7 @@ $(NODE_MODULES): $(NODE)/package-lock.json
 
 test: $(NODE_MODULES) ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants
 	go vet ./...
+	bash test/tools/with-ministack.sh npm test --prefix $(NODE)
 	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
 	$(NODE)/node_modules/.bin/tsc --project test/fleet/node
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile
