@@ -268,6 +268,36 @@ test("a known deletion is what the error says while Secrets Manager still answer
   }
 });
 
+test("a late answer is no value of a deleted secret, though a clock is set or a freeze comes while it is asked for", async () => {
+  const [first, tries] = [1, 5];
+  // Each is called before an answer, with how many there were.
+  for (const disturb of [
+    (set: (ms: number) => void, call: number) => void (call === first + 2 && set(-60_000)),
+    (set: (ms: number) => void, call: number) => void (call === first + 2 && set(120_000)),
+    (_: unknown, call: number, fake: Fake) => void (call === first + tries && fake.clock.jump(60_000)),
+  ]) {
+    const fake = new Fake();
+    fake.put(PASSWORD, "first");
+    const stale = await fake.port.get(PASSWORD, {}, new AbortController().signal);
+    let [drift, calls] = [0, 0];
+    const { monotonic, wall, after } = fake.clock;
+    const cache = fake.cache({
+      clock: { monotonic, wall: () => wall() + drift, after },
+      secrets: {
+        get: async (id, version, signal) => {
+          disturb((ms) => (drift = ms), ++calls, fake);
+          return calls > first + tries ? fake.port.get(id, version, signal) : stale;
+        },
+      },
+    });
+    await reads(cache, "first");
+    fake.delete(PASSWORD);
+    fake.clock.jump(NEXT_CHECK);
+    const { error, value } = await took(fake, cache.get(PASSWORD));
+    assert.equal(error?.name, "InvalidRequestException", String(value?.value));
+  }
+});
+
 test("a version that cannot be fetched leaves the one before until its TTL ends", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");
