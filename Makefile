@@ -28,7 +28,7 @@ test: $(NODE_MODULES) ## Set up what the tests need, run everything: the race de
 	go vet ./...
 	bash test/tools/with-ministack.sh npm test --prefix $(NODE)
 	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
-	$(NODE)/node_modules/.bin/tsc --project test/fleet/node
+	for code in test/fleet/node cmd/broadcaster/internal/demo/node; do $(NODE)/node_modules/.bin/tsc --project $$code || exit 1; done
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile
 	KILL_FOR=60s go test -race ./test/kill
 	go run ./test/mutants
