@@ -228,7 +228,12 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 // read reads one secret and holds the answer against what really happened.
 func (e *environment) read(ctx context.Context, name string, final bool) {
 	before := e.observe(name)
-	e.client.get(ctx, e.idOf(name), func(r reading) { e.w.judge(e, name, before, e.observe(name), r, final) })
+	e.client.get(ctx, e.idOf(name), func(r reading) {
+		if r.err != nil {
+			e.w.scan(r.err.Error())
+		}
+		e.w.judge(e, name, before, e.observe(name), r, final)
+	})
 }
 
 // An observation is what is known of an environment from outside before it answers, or after.
