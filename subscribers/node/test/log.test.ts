@@ -291,3 +291,31 @@ test("what a freeze has made old is not judged as young: the log's clock dates w
   const { known } = (cache as unknown as { state: { known: Map<string, unknown> } }).state;
   assert.equal(known.size, 0, "what is old is not kept either");
 });
+
+test("another domain's log is not followed, and that is said", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache({ env: "tset" });
+  await reads(cache, "first");
+  assert.equal(fake.logReads, 0, "the secret is another env's");
+  assert.equal(fake.logs("outside what the change log speaks of"), 1);
+  await reads(cache, "first", fake.arn(PASSWORD));
+  assert.equal(fake.logs("outside what the change log speaks of"), 1);
+  await cache.invoke({}, undefined, async () => {});
+  assert.equal(cache.position().revision, 0);
+  assert.match(
+    String(fake.logged.at(-1)?.extra?.["error"]),
+    /the change log is of test\/payments, this function is configured for tset\/payments: correct SECRET_BROADCAST_TABLE/,
+  );
+});
+
+test("a table that another domain's log was restored into is not followed", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.editPage = (page) => ({ ...page, rows: page.rows.map((row) => ({ ...row, domain: "kyc" })) });
+  fake.clock.jump(NEXT_CHECK);
+  await reads(cache, "first");
+  assert.deepEqual([cache.counts().uncertain, cache.counts().checkFailures], [1, 1]);
+});
