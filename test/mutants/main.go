@@ -142,7 +142,10 @@ func (h hunter) kill(ctx context.Context, patch string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	dir := filepath.Join(h.dir, nameOf(patch))
+	dir, err := os.MkdirTemp(h.dir, "mutant-")
+	if err != nil {
+		return "", err
+	}
 	model, err := h.modelOf(ctx, patch, string(text), dir)
 	if err != nil {
 		return "", err
