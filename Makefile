@@ -1,4 +1,4 @@
-# The shell is bash; go, python3 (3.10 or later), git and make are all that has to be there.
+# The shell is bash; go, python3 (3.10 or later), node (20 or later) with npm, git and make are all that has to be there.
 SHELL := bash
 .DEFAULT_GOAL := help
 
@@ -8,6 +8,8 @@ FLEET_SEED ?= 20261125
 BENCH_TIME ?= 5s
 KILL_FOR ?= 3m
 TOOL := go tool -modfile=tools/go.mod
+NODE := subscribers/node
+NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 
 .PHONY: help demo test fleet kill lint fmt bench mutants build
 
@@ -17,20 +19,27 @@ help: ## What can be made
 demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--help
 	@go run ./cmd/broadcaster demo $(ARGS)
 
-test: ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants
+# What the Node client is built and tested with; the file is npm's own.
+$(NODE_MODULES): $(NODE)/package-lock.json
+	cd $(NODE) && npm ci
+	touch $@
+
+test: $(NODE_MODULES) ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants
 	go vet ./...
+	bash test/tools/with-ministack.sh npm test --prefix $(NODE)
 	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
+	for code in test/fleet/node cmd/broadcaster/internal/demo/node; do $(NODE)/node_modules/.bin/tsc --project $$code || exit 1; done
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile
 	KILL_FOR=60s go test -race ./test/kill
 	go run ./test/mutants
 
-fleet: ## Play new random runs of the fleet model, FLEET_CHECKS=1000 of them
+fleet: $(NODE_MODULES) ## Play new random runs of the fleet model, FLEET_CHECKS=1000 of them
 	go test ./test/fleet -count 1 -timeout 0 -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
 
 kill: ## Kill the broadcaster at random under load, for KILL_FOR=3m; KILL_SEED=n makes the same trouble again
 	KILL_FOR=$(KILL_FOR) go test -race -count 1 -timeout 0 -v ./test/kill
 
-mutants: ## Break the code in every way we know; the fleet model must notice each
+mutants: $(NODE_MODULES) ## Break the code in every way we know; the fleet model must notice each
 	go run ./test/mutants
 
 lint: ## gofumpt, go vet and golangci-lint

@@ -26,6 +26,9 @@ func serving() func(context.Context, []string, stdio) int {
 	return serve
 }
 
+// nodePackage is where the Node client's package is in the project's root.
+const nodePackage = "subscribers/node"
+
 // errNotHeld ends a demo in which something did not hold.
 var errNotHeld = errors.New("something did not hold")
 
@@ -34,6 +37,7 @@ func newDemo() *cobra.Command {
 		cfg       = demo.Config{Functions: 5, Environments: 4, CheckEvery: secretcache.DefaultCheckEvery}
 		breakWith string
 		asJSON    bool
+		withNode  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -45,16 +49,21 @@ invocations as on Lambda. A secret rotates under steady traffic; its event goes 
 broadcaster, which appends to the change log and pushes. The same happens beside it with push only, and with
 the TTL only. Every verdict comes from what the functions' callers received.
 
-It needs Linux, nothing else. All files are below --dir, or in a temporary directory that is removed at the end
-unless something did not hold. Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
+It needs Linux, nothing else; --node also needs Node, and the Node client built in subscribers/node. All files are
+below --dir, or in a temporary directory that is removed at the end unless something did not hold.
+Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
 		Example: `  broadcaster demo
   broadcaster demo --drop-pushes
   broadcaster demo --kill-broadcaster --json
   broadcaster demo --functions 8 --environments 6 --check-every 1s
-  broadcaster demo --break push-only`,
+  broadcaster demo --break push-only
+  broadcaster demo --node`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Break = demo.Break(breakWith)
+			if withNode {
+				cfg.Node = nodePackage
+			}
 			if err := cfg.Check(); err != nil {
 				return usageError{err.Error()}
 			}
@@ -73,6 +82,7 @@ unless something did not hold. Exit codes: 0 everything held, 1 something did no
 	flags.BoolVar(&cfg.DropPushes, "drop-pushes", false, "lose every push: the log alone has to do")
 	flags.BoolVar(&cfg.KillBroadcaster, "kill-broadcaster", false, "kill the broadcaster between append and delivery")
 	flags.StringVar(&breakWith, "break", "", "use a broken client, so that a guarantee fails: no-check, push-only or ttl-as-fallback")
+	flags.BoolVar(&withNode, "node", false, "add a TypeScript function with the Node client; run it in the project's root")
 	flags.StringVar(&cfg.Dir, "dir", "", "keep logs, tables and traces here; it must be empty or missing")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON object; progress still goes to stderr")
 	_ = cmd.RegisterFlagCompletionFunc("break", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -104,7 +114,7 @@ func playDemo(ctx context.Context, cfg demo.Config) (report *demo.Report, err er
 	switch {
 	case ctx.Err() != nil && report == nil:
 		err = fmt.Errorf("interrupted after %v: every process has been ended", time.Since(began).Round(100*time.Millisecond))
-	case err != nil && !errors.Is(err, demo.ErrPlatform):
+	case err != nil && !errors.Is(err, demo.ErrPlatform) && !errors.Is(err, demo.ErrTools):
 		return report, fmt.Errorf("%w: logs and tables are in %s", err, cfg.Dir)
 	}
 	if !kept {

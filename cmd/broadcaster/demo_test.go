@@ -39,6 +39,7 @@ func play(t *testing.T, program string, args ...string) played {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), program, append([]string{"demo"}, args...)...)
+	cmd.Dir = "../.." // where --node finds the Node client
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if failed := (*exec.ExitError)(nil); err != nil && !errors.As(err, &failed) {
@@ -104,6 +105,17 @@ func TestTheDemoShowsThatEveryGuaranteeHolds(t *testing.T) {
 			if w := r.Worlds[0]; w.Pushes <= w.PushesArrived {
 				t.Errorf("%d pushes tried, %d arrived: none was lost with the broadcaster", w.Pushes, w.PushesArrived)
 			}
+		}},
+		{"with a TypeScript function", []string{"--node"}, func(t *testing.T, r demo.Report) {
+			wantCount(t, "environments that had the old version", r.Worlds[0].Held, 16)
+			wantCount(t, "environments with TTL only", r.Worlds[2].Held, 16)
+			ofNode := 0
+			for _, e := range r.Worlds[0].Environments {
+				if e.Function == "payments-node" && e.Learned != "" && e.NewFirstSeconds != nil {
+					ofNode++
+				}
+			}
+			wantCount(t, "environments of the TypeScript function that learned of it", ofNode, 4)
 		}},
 		{
 			"of another size",
@@ -209,12 +221,67 @@ func TestWrongDemoFlags(t *testing.T) {
 		},
 		{"a CheckEvery that is too short", "--check-every must be 500ms to 1m, not 1ms", []string{"--check-every", "1ms"}},
 		{"an unknown break", `--break must be no-check, push-only or ttl-as-fallback, not "all"`, []string{"--break", "all"}},
+		{
+			"a broken client with TypeScript", "--node and --break do not go together: only the Go function has broken clients",
+			[]string{"--node", "--break", "no-check"},
+		},
 		{"a directory with something in it", "--dir " + full + " is not empty: name a new directory, or empty it", []string{"--dir", full}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, stdout, stderr := cli(t, append([]string{"demo"}, c.args...)...)
 			if want := "broadcaster: " + c.problem + "\n"; code != exitUsage || stdout != "" || stderr != want {
 				t.Errorf("exit code %d, stdout %q, stderr %q, want 2, none and %q", code, stdout, stderr, want)
+			}
+		})
+	}
+}
+
+// TestTheDemoSaysWhatTypeScriptNeeds where it is missing, and leaves no directory behind.
+func TestTheDemoSaysWhatTypeScriptNeeds(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatalf("this test needs Node: %v", err)
+	}
+	// A directory in the place of the project's root, with as much of the Node client's package as the names say.
+	root := func(t *testing.T, files ...string) string {
+		dir := t.TempDir()
+		for _, file := range files {
+			path := filepath.Join(dir, "subscribers", "node", file)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte("{}"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	old := filepath.Join(t.TempDir(), "node")
+	if err := os.WriteFile(old, []byte("#!/bin/sh\necho v18.20.4\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, path, root, problem string }{
+		{"no Node", t.TempDir(), root(t), "there is no node on the PATH: install Node 20 or later"},
+		{"an old Node", filepath.Dir(old), root(t), old + " is v18.20.4: install Node 20 or later"},
+		{"elsewhere", filepath.Dir(node), root(t), "the Node client is not in ./subscribers/node: run the demo in the project's root"},
+		{
+			"nothing installed", filepath.Dir(node), root(t, "package.json"),
+			"the Node client is not built, ./subscribers/node/node_modules/esbuild/bin/esbuild is missing: run npm ci && npm run build in ./subscribers/node",
+		},
+		{
+			"not built", filepath.Dir(node), root(t, "package.json", "node_modules/esbuild/bin/esbuild"),
+			"the Node client is not built, ./subscribers/node/dist/esm/index.js is missing: run npm ci && npm run build in ./subscribers/node",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			temporary := t.TempDir()
+			t.Setenv("TMPDIR", temporary)
+			t.Setenv("PATH", c.path)
+			t.Chdir(c.root)
+			code, stdout, stderr := cli(t, "demo", "--node")
+			want := "broadcaster: --node cannot be played: " + strings.ReplaceAll(c.problem, "./", c.root+"/") + "\n"
+			if code != exitFailed || stdout != "" || stderr != want {
+				t.Errorf("exit code %d, stdout %q, stderr %q, want 1, none and %q", code, stdout, stderr, want)
+			}
+			if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/secretcachetest"
@@ -52,6 +53,79 @@ func TestAKnownDeletionIsWhatTheErrorSays(t *testing.T) {
 				}
 				if change.want && !strings.Contains(err.Error(), password) {
 					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}
+
+// disturbedSecrets calls a function before each answer, with how many there were.
+type disturbedSecrets struct {
+	secretcache.Secrets
+	calls   int
+	disturb func(call int) (gone bool)
+	deleted secretcache.Secrets // what answers once disturb has said that the secret is gone
+}
+
+func (s *disturbedSecrets) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
+	s.calls++
+	if s.disturb(s.calls) {
+		return s.deleted.Get(ctx, id, versionID)
+	}
+	return s.Secrets.Get(ctx, id, versionID)
+}
+
+// skewedClock is a clock whose wall clock somebody has set.
+type skewedClock struct {
+	secretcache.Clock
+	by *time.Duration
+}
+
+func (c skewedClock) Now() (time.Duration, time.Time) {
+	monotonic, wall := c.Clock.Now()
+	return monotonic, wall.Add(*c.by)
+}
+
+// TestALateAnswerIsNoValueOfADeletedSecret: not if a clock is set, or much time passes, while the late answers come: only
+// the log's own clock tells then whether they are to be believed.
+func TestALateAnswerIsNoValueOfADeletedSecret(t *testing.T) {
+	const first, tries = 1, 5
+	for name, disturb := range map[string]func(fake *secretcachetest.Fake, wall *time.Duration, call int) (gone bool){
+		"the wall clock goes back": func(_ *secretcachetest.Fake, wall *time.Duration, call int) bool {
+			if call == first+2 {
+				*wall -= time.Minute
+			}
+			return false
+		},
+		"the wall clock goes ahead": func(_ *secretcachetest.Fake, wall *time.Duration, call int) bool {
+			if call == first+2 {
+				*wall += 2 * time.Minute
+			}
+			return false
+		},
+		"the environment is frozen": func(fake *secretcachetest.Fake, _ *time.Duration, call int) bool {
+			if call == first+tries {
+				fake.Advance(time.Minute)
+			}
+			return call > first+tries
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake, wall := secretcachetest.New(t), time.Duration(0)
+				fake.Put(password, "first")
+				secret := newCache(t, fake, func(cfg *secretcache.Config) {
+					cfg.Clock = skewedClock{cfg.Clock, &wall}
+					cfg.Secrets = &disturbedSecrets{
+						Secrets: &unmovedSecrets{Secrets: cfg.Secrets}, deleted: cfg.Secrets,
+						disturb: func(call int) bool { return disturb(fake, &wall, call) },
+					}
+				}).Secret(password)
+				wantText(t, secret, "first")
+				fake.Delete(password)
+				fake.Advance(nextCheck)
+				if v, err := secret.Get(t.Context()); !errors.Is(err, secretcache.ErrDeleted) {
+					t.Errorf("got %q, %v; want ErrDeleted", v.Text(), err)
 				}
 			})
 		})

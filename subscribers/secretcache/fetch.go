@@ -66,12 +66,25 @@ func (c *Cache) runFetch(e *entry, f *fetch) {
 			return
 		case !late:
 			return
-		case try == lastTry:
+		case try < lastTry:
+			time.Sleep(lateRetries[try])
+		case c.stillLate(e, f):
 			c.giveUp(e, f)
 			return
 		}
-		time.Sleep(lateRetries[try])
 	}
+}
+
+// stillLate reports whether late answers are still to be expected for a fetch that got nothing else. A freeze or a clock
+// that was set may have come in between, and then only the log's own clock tells how old the change is. If its time is
+// over, what was answered before says nothing any more, and what AWSCURRENT reads now is the truth: so that is asked for.
+func (c *Cache) stillLate(e *entry, f *fetch) bool {
+	if e.follows {
+		c.ensureChecked(context.Background())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.knownOf(f.name) != nil
 }
 
 // tryFetch asks Secrets Manager once and lands the answer. late asks for another try; changed is the entry whose
@@ -106,7 +119,7 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	case err != nil && !gone:
 		c.fail(e, f, err)
 		return false, nil
-	case known != nil && known.makesLate(got, err, f.sent) && !(gone && try == lastTry && f.late == nil):
+	case known != nil && known.makesLate(got, err, f.sent) && !(gone && try >= lastTry && f.late == nil):
 		c.counts.LateAnswers++
 		if err == nil && !known.forbidsLate(c.now()) {
 			f.late = newVersion(got, f.sent)

@@ -14,13 +14,12 @@ import (
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
-// An environment is one execution environment: the real client behind ports that a freeze holds up.
+// An environment is one execution environment.
 type environment struct {
-	w     *world
-	id    int
-	cache *secretcache.Cache
-	entry secretcache.Handler // the wrapped handler
-	clock *clock
+	w      *world
+	id     int
+	client client
+	clock  *clock
 
 	mu      sync.Mutex
 	random  *rand.Rand
@@ -29,7 +28,6 @@ type environment struct {
 	freezes int
 	thawed  chan struct{} // closed while not frozen
 	dead    bool
-	secrets map[string]*secretcache.Secret
 	stale   int64 // reads that only an exception excuses
 	cut     int64 // reads that were answered although their deadline had passed
 
@@ -42,37 +40,21 @@ const ttl = secretcache.DefaultTTL
 func newEnvironment(w *world, id int) *environment {
 	e := &environment{
 		w: w, id: id, random: rand.New(rand.NewPCG(w.plan.Seed, uint64(1000+id))),
-		thawed: make(chan struct{}), secrets: map[string]*secretcache.Secret{},
+		thawed: make(chan struct{}),
 	}
 	close(e.thawed)
 	e.clock = &clock{started: time.Now(), standsStill: e.random.IntN(3) == 0}
 	e.clock.jumps = !e.clock.standsStill && e.random.IntN(2) == 0
-	cache, err := secretcache.New(secretcache.Config{
-		Env: env, Domain: domain, Service: "api", Log: logPort{e}, Secrets: secretsPort{e}, Reports: reportsPort{e},
-		Clock: e.clock, Logger: w.logger,
-	})
-	if err != nil {
-		panic(err)
-	}
-	e.cache = cache
-	e.entry = cache.Wrap(handler{e})
+	e.client = w.newClient(e, handler{e})
 	return e
 }
 
-// secret returns the handle to a secret: by name, or by ARN in some environments.
-func (e *environment) secret(name string) *secretcache.Secret {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	s := e.secrets[name]
-	if s == nil {
-		id := name
-		if e.id%3 == 2 {
-			id = "arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + name // without its suffix
-		}
-		s = e.cache.Secret(id)
-		e.secrets[name] = s
+// idOf returns what a secret is asked for by: its name, or its ARN in some environments.
+func (e *environment) idOf(name string) string {
+	if e.id%3 == 2 {
+		return "arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + name // without its suffix
 	}
-	return s
+	return name
 }
 
 // roll returns a number below n.
@@ -190,7 +172,7 @@ func (e *environment) push(payload []byte) ([]byte, error) {
 	defer e.end()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	return e.entry.Invoke(ctx, payload)
+	return e.client.invoke(ctx, payload)
 }
 
 // A request is a business event: which secrets its handler reads, some of them at the same time.
@@ -214,7 +196,7 @@ func (e *environment) serve(r request) {
 	defer e.end()
 	ctx, cancel := context.WithTimeout(context.Background(), r.Deadline)
 	defer cancel()
-	if _, err := e.entry.Invoke(ctx, payload); err != nil {
+	if _, err := e.client.invoke(ctx, payload); err != nil {
 		e.w.violate(contract, "a business event did not reach the handler: %v", err)
 	}
 }
@@ -246,8 +228,12 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 // read reads one secret and holds the answer against what really happened.
 func (e *environment) read(ctx context.Context, name string, final bool) {
 	before := e.observe(name)
-	value, err := e.secret(name).Get(ctx)
-	e.w.judge(e, name, before, e.observe(name), reading{value.VersionID(), value.Text(), err, ctx.Err() != nil}, final)
+	e.client.get(ctx, e.idOf(name), func(r reading) {
+		if r.err != nil {
+			e.w.scan(r.err.Error())
+		}
+		e.w.judge(e, name, before, e.observe(name), r, final)
+	})
 }
 
 // An observation is what is known of an environment from outside before it answers, or after.
@@ -258,8 +244,7 @@ type observation struct {
 }
 
 func (e *environment) observe(name string) observation {
-	_, hash := e.cache.Position()
-	counts := e.cache.Counts()
+	hash, counts := e.client.appliedHash(), e.client.counts()
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
 	return observation{time.Now(), e.w.history.appliedBy(hash, name), counts.Uncertain + counts.Outdated}

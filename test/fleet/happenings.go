@@ -40,6 +40,7 @@ const (
 	clockStood     happening = "a monotonic clock stood still in a freeze"
 	clockSet       happening = "a wall clock was set"
 	concurrent     happening = "an environment served several requests at once"
+	readThawed     happening = "a read that nobody waited for went on after a freeze" // Node only
 	born           happening = "an environment was born"
 	died           happening = "an environment died"
 )

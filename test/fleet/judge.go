@@ -90,7 +90,7 @@ func (w *world) judge(e *environment, name string, before, after observation, r 
 	}
 	if stale {
 		// each exception is counted
-		counts := e.cache.Counts() // as of now: others that were judged before this read may have been counted after it
+		counts := e.client.counts() // as of now: others that were judged before this read may have been counted after it
 		if e.stale++; e.stale > counts.Uncertain+counts.Outdated {
 			where(bounded, "%d stale reads, %d exceptions counted: %+v", e.stale, counts.Uncertain+counts.Outdated, counts)
 		}

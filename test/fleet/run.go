@@ -14,8 +14,8 @@ import (
 )
 
 // run plays a plan and returns what was violated and what happened. It is called inside a synctest bubble.
-func run(p plan) (violations []string, counts map[happening]int) {
-	w := newWorld(p)
+func run(p plan, clients newClient) (violations []string, counts map[happening]int) {
+	w := newWorld(p, clients)
 	for _, a := range p.Actions {
 		w.act(a)
 		time.Sleep(a.Then)
@@ -201,7 +201,7 @@ func (w *world) settle() {
 			r.Names = append(r.Names, name(i))
 		}
 		e.serve(r)
-		if counts := e.cache.Counts(); w.plan.calm() && counts.Uncertain+counts.Outdated > e.cut {
+		if counts := e.client.counts(); w.plan.calm() && counts.Uncertain+counts.Outdated > e.cut {
 			w.violate(exception, "environment %d counted exceptions without an injected fault: %+v", e.id, counts)
 		}
 	}
@@ -209,6 +209,12 @@ func (w *world) settle() {
 	w.checkFanouts()
 	w.background.Wait()
 	time.Sleep(time.Minute) // reports on their way
+	w.mu.Lock()
+	all = append([]*environment(nil), w.environments...)
+	w.mu.Unlock()
+	for _, e := range all {
+		e.client.die()
+	}
 }
 
 // checkFanouts: no fan-out is left open for longer than its pushes are tried, and each revision has its outcome.

@@ -28,14 +28,15 @@ const (
 
 // A world is one run.
 type world struct {
-	plan    plan
-	started time.Time
-	logger  *slog.Logger
-	tables  *tables.Tables
-	store   *dynamodb.Store
-	log     tableLog
-	secrets *secretsManager
-	faults  *faults
+	plan      plan
+	newClient newClient
+	started   time.Time
+	logger    *slog.Logger
+	tables    *tables.Tables
+	store     *dynamodb.Store
+	log       tableLog
+	secrets   *secretsManager
+	faults    *faults
 
 	broadcasters []*broadcaster
 	background   sync.WaitGroup
@@ -60,9 +61,9 @@ type backup struct {
 	rows   int
 }
 
-func newWorld(p plan) *world {
+func newWorld(p plan, clients newClient) *world {
 	w := &world{
-		plan: p, started: time.Now(), faults: &faults{started: time.Now()}, history: newHistory(), fetches: map[string]time.Time{},
+		plan: p, newClient: clients, started: time.Now(), faults: &faults{started: time.Now()}, history: newHistory(), fetches: map[string]time.Time{},
 		answered: map[string]bool{}, counts: map[happening]int{},
 		random: rand.New(rand.NewPCG(p.Seed, 1)),
 	}
@@ -163,7 +164,8 @@ func (w *world) death(i int) {
 	e.mu.Lock()
 	e.dead = true
 	e.mu.Unlock()
-	e.thaw() // what it still had on its way ends unheard
+	e.thaw()
+	e.client.die()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.counts[died]++

@@ -4,9 +4,10 @@
 // another invariant, a panic or a build that failed, proves nothing.
 //
 //	go run ./test/mutants            all of them
-//	go run ./test/mutants NAME …     some, by the names of their patches
+//	go run ./test/mutants NAME …     some, by the names of their patches, as in gap-ignored or node/gap-ignored
 //
-// The working tree is never touched: the patched files are laid over it for the compiler.
+// The patches in node break the Node client; the model runs with it in every environment then. The working tree is never
+// touched: the patched files are laid over it for the compiler, or what is bundled is a copy.
 package main
 
 import (
@@ -43,16 +44,16 @@ func main() {
 }
 
 func run(ctx context.Context, names []string) error {
-	patches, err := filepath.Glob("test/mutants/*.patch")
-	if err != nil || len(patches) == 0 {
-		return errors.Join(err, errors.New("no test/mutants/*.patch here: run it in the project's root"))
+	patches, err := patchesOf(names)
+	if err != nil {
+		return err
 	}
-	if len(names) > 0 {
-		patches = nil
-		for _, name := range names {
-			patches = append(patches, filepath.Join("test/mutants", strings.TrimSuffix(filepath.Base(name), ".patch")+".patch"))
-		}
+	dir, err := os.MkdirTemp("", "mutants-")
+	if err != nil {
+		return err
 	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	h := hunter{dir: dir, unmutated: sync.OnceValues(func() (string, error) { return build(ctx, dir) })}
 	var (
 		mu    sync.Mutex
 		wg    sync.WaitGroup
@@ -67,18 +68,18 @@ func run(ctx context.Context, names []string) error {
 				return
 			}
 			began := time.Now()
-			how, err := kill(ctx, patch)
+			how, err := h.kill(ctx, patch)
 			if ctx.Err() != nil {
 				return // interrupted: nothing is known of it
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			name := strings.TrimSuffix(filepath.Base(patch), ".patch")
+			name := nameOf(patch)
 			if err != nil {
 				alive = append(alive, name)
 				how = err.Error()
 			}
-			fmt.Printf("%-28s %6.1fs  %s\n", name, time.Since(began).Seconds(), how)
+			fmt.Printf("%-32s %6.1fs  %s\n", name, time.Since(began).Seconds(), how)
 		})
 	}
 	wg.Wait()
@@ -93,13 +94,46 @@ func run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// kill returns how the model killed the mutant, or an error if it did not.
-func kill(ctx context.Context, patch string) (string, error) {
-	dir, err := os.MkdirTemp("", "mutant-")
-	if err != nil {
-		return "", err
+// patchesOf returns the patches with these names, or all.
+func patchesOf(names []string) ([]string, error) {
+	patches, err := filepath.Glob(folder + "/*.patch")
+	ofNode, errNode := filepath.Glob(folder + "/" + nodeFolder + "/*.patch")
+	if err := errors.Join(err, errNode); err != nil || len(patches) == 0 || len(ofNode) == 0 {
+		return nil, errors.Join(err, errors.New("no patches in "+folder+" here: run it in the project's root"))
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	if len(names) == 0 {
+		return append(patches, ofNode...), nil
+	}
+	patches = nil
+	for _, name := range names {
+		patches = append(patches, filepath.Join(folder, nameOf(name)+".patch"))
+	}
+	return patches, nil
+}
+
+const (
+	folder     = "test/mutants"
+	nodeFolder = "node"
+	nodeSource = "subscribers/node/src"
+)
+
+// nameOf returns a mutant's name: its patch's, with the folder node before it if it is there.
+func nameOf(patch string) string {
+	name := strings.TrimSuffix(filepath.Base(patch), ".patch")
+	if filepath.Base(filepath.Dir(patch)) == nodeFolder {
+		return nodeFolder + "/" + name
+	}
+	return name
+}
+
+// A hunter has the model hunt mutants.
+type hunter struct {
+	dir       string
+	unmutated func() (string, error) // the model without any mutant in it: those of the Node client are given to it
+}
+
+// kill returns how the model killed the mutant, or an error if it did not.
+func (h hunter) kill(ctx context.Context, patch string) (string, error) {
 	text, err := os.ReadFile(patch)
 	if err != nil {
 		return "", err
@@ -108,19 +142,18 @@ func kill(ctx context.Context, patch string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	overlay, err := applyPatch(ctx, patch, string(text), dir)
+	dir, err := os.MkdirTemp(h.dir, "mutant-")
 	if err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, "fleet.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", overlay, "-o", binary, "./test/fleet")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("it does not compile: %w\n%s", err, out)
+	model, err := h.modelOf(ctx, patch, string(text), dir)
+	if err != nil {
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
-		how, err := hunt(ctx, binary, fits)
+		how, err := hunt(ctx, model, fits)
 		if !errors.Is(err, errUnfit) {
 			return how, err
 		}
@@ -128,14 +161,51 @@ func kill(ctx context.Context, patch string) (string, error) {
 	}
 }
 
+// A model is the fleet model with a mutant in it.
+type model struct {
+	binary, test string
+	env          []string
+}
+
+// modelOf puts a mutant into the model.
+func (h hunter) modelOf(ctx context.Context, patch, text, dir string) (model, error) {
+	if strings.HasPrefix(nameOf(patch), nodeFolder+"/") {
+		if err := os.CopyFS(filepath.Join(dir, nodeSource), os.DirFS(nodeSource)); err != nil {
+			return model{}, err
+		}
+		if err := applyPatch(ctx, patch, dir); err != nil {
+			return model{}, err
+		}
+		binary, err := h.unmutated()
+		return model{binary, "TestFleetOfNode", []string{"FLEET_NODE_SOURCE=" + filepath.Join(dir, nodeSource)}}, err
+	}
+	overlay, err := overlayOf(ctx, patch, text, dir)
+	if err != nil {
+		return model{}, err
+	}
+	binary, err := build(ctx, dir, "-overlay", overlay)
+	return model{binary, "TestFleet", nil}, err
+}
+
+// build compiles the model.
+func build(ctx context.Context, dir string, flags ...string) (string, error) {
+	binary := filepath.Join(dir, "fleet.test")
+	args := slices.Concat([]string{"test", "-c", "-o", binary}, flags, []string{"./test/fleet"})
+	if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("it does not compile: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
 // errUnfit: something else was violated than what may find the mutant.
 var errUnfit = errors.New("violated something else")
 
 // hunt runs the model until something is violated, and returns how the mutant was killed, or errUnfit, wrapped.
-func hunt(ctx context.Context, binary string, fits []string) (string, error) {
-	test := exec.CommandContext(ctx, binary, "-test.run=^TestFleet$", "-rapid.checks="+checks, "-rapid.shrinktime=1ms", "-rapid.nofailfile")
-	test.Dir = filepath.Dir(binary)
+func hunt(ctx context.Context, m model, fits []string) (string, error) {
+	test := exec.CommandContext(ctx, m.binary, "-test.run=^"+m.test+"$", "-rapid.checks="+checks, "-rapid.shrinktime=1ms", "-rapid.nofailfile")
+	test.Dir = "test/fleet"
 	test.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=400") // as many mutants at once as there are processors
+	test.Env = append(test.Env, m.env...)
 	out, err := test.CombinedOutput()
 	var failed *exec.ExitError
 	switch {
@@ -158,8 +228,8 @@ func killersOf(patch string) ([]string, error) {
 	return strings.Split(m[1], ", "), nil
 }
 
-// applyPatch lays the patched files into dir and returns the compiler's overlay file.
-func applyPatch(ctx context.Context, patch, text, dir string) (string, error) {
+// overlayOf lays the patched files into dir and returns the compiler's overlay file.
+func overlayOf(ctx context.Context, patch, text, dir string) (string, error) {
 	root, err := os.Getwd()
 	if err != nil {
 		return "", err
@@ -180,11 +250,8 @@ func applyPatch(ctx context.Context, patch, text, dir string) (string, error) {
 		}
 		replace[filepath.Join(root, file)] = copied
 	}
-	apply := exec.CommandContext(ctx, "git", "apply", filepath.Join(root, patch))
-	apply.Dir = dir
-	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
-	if out, err := apply.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("it does not apply any more, mend the patch: %w\n%s", err, out)
+	if err := applyPatch(ctx, patch, dir); err != nil {
+		return "", err
 	}
 	encoded, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
@@ -192,6 +259,21 @@ func applyPatch(ctx context.Context, patch, text, dir string) (string, error) {
 	}
 	overlay := filepath.Join(dir, "overlay.json")
 	return overlay, os.WriteFile(overlay, encoded, 0o600)
+}
+
+// applyPatch patches the files in dir.
+func applyPatch(ctx context.Context, patch, dir string) error {
+	patch, err := filepath.Abs(patch)
+	if err != nil {
+		return err
+	}
+	apply := exec.CommandContext(ctx, "git", "apply", patch)
+	apply.Dir = dir
+	apply.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
+	if out, err := apply.CombinedOutput(); err != nil {
+		return fmt.Errorf("it does not apply any more, mend the patch: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // verdictOf says by which invariant a mutant fell and how to see it again, or that something else went wrong.

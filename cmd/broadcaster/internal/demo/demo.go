@@ -54,8 +54,10 @@ type Config struct {
 	KillBroadcaster bool
 	// Break gives the environments of the first world a broken client; "" a good one.
 	Break Break
-	// Program is the path of this executable: every function is a process of it.
+	// Program is the path of this executable: every function but the TypeScript one is a process of it.
 	Program string
+	// Node is the directory of the Node client's package, for a TypeScript function of payments; "" for none.
+	Node string
 	// Dir is an empty directory for all files. They stay there.
 	Dir string
 	// Progress is told what happens.
@@ -77,6 +79,9 @@ func (cfg Config) Check() error {
 			maxProcesses, cfg.Functions*cfg.Environments)
 	case cfg.CheckEvery < 500*time.Millisecond || cfg.CheckEvery > time.Minute:
 		return fmt.Errorf("--check-every must be 500ms to 1m, not %v", cfg.CheckEvery)
+	}
+	if cfg.Node != "" && cfg.Break != "" {
+		return errors.New("--node and --break do not go together: only the Go function has broken clients")
 	}
 	switch cfg.Break {
 	case "", NoCheck, PushOnly, TTLAsFallback:
@@ -102,7 +107,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit+cfg.CheckEvery+cfg.ttl(), errors.New("the demo took far too long: is the machine overloaded?"))
 	defer cancel()
-	worlds, err := openWorlds(cfg)
+	typescript, err := newTypescript(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	worlds, err := openWorlds(cfg, typescript)
 	if err == nil {
 		err = play(ctx, worlds, cfg.Progress)
 	}
@@ -149,13 +158,16 @@ func play(ctx context.Context, worlds worlds, progress *Progress) error {
 type worlds []*world
 
 // openWorlds returns the worlds that could be opened also with an error: they have to be closed.
-func openWorlds(cfg Config) (worlds, error) {
+func openWorlds(cfg Config, typescript []string) (worlds, error) {
 	var all worlds
 	for _, kind := range []worldKind{
 		{name: "log", title: "push and log", client: cfg.Break, mode: "on", pushes: true},
 		{name: "push-only", title: "push only", client: PushOnly, mode: "on", pushes: true},
 		{name: "ttl-only", title: "TTL only", mode: "off"},
 	} {
+		if kind.client == "" { // the naive client is in Go only
+			kind.typescript = typescript
+		}
 		w, err := openWorld(cfg, kind)
 		if err != nil {
 			return all, fmt.Errorf("making the world %q: %w", kind.title, err)

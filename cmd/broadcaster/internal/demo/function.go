@@ -21,8 +21,9 @@ const Handler = "demo-function"
 
 // Variables of the demo's function beside the client's own.
 const (
-	clientVariable = "DEMO_CLIENT"      // "", or the Break that its client has
-	ttlVariable    = "DEMO_API_KEY_TTL" // the TTL of APIKey
+	clientVariable = "DEMO_CLIENT"          // "", or the Break that its client has
+	ttlVariable    = "DEMO_API_KEY_TTL"     // the TTL of APIKey
+	maxAgeVariable = "DEMO_API_KEY_MAX_AGE" // the same in seconds, for the TypeScript function
 )
 
 // question is the function's event, and answered what it returns: who it is, and what it did with each secret.

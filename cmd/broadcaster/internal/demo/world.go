@@ -40,9 +40,10 @@ const (
 // A worldKind says in what a world differs from the others.
 type worldKind struct {
 	name, title string
-	client      Break  // of every environment
-	mode        string // SECRET_BROADCAST_MODE of every environment
-	pushes      bool   // the subscriptions are delivered by push
+	client      Break    // of every environment
+	mode        string   // SECRET_BROADCAST_MODE of every environment
+	pushes      bool     // the subscriptions are delivered by push
+	typescript  []string // the command of the TypeScript function; nil if there is none
 }
 
 // A world is one run of the story: a cloud, the secrets in it, the functions that read them, and what was seen of it.
@@ -91,11 +92,20 @@ func functionsOf(n int) []function {
 	return all
 }
 
+// functions returns the n functions of a world, and its TypeScript function if it has one.
+func (k worldKind) functions(n int) []function {
+	all := functionsOf(n)
+	if k.typescript != nil {
+		all = append(all, function{name: typescriptFunction, domain: payments})
+	}
+	return all
+}
+
 // openWorld makes a world in which nothing has happened yet. It returns nothing that is open with an error.
 func openWorld(cfg Config, kind worldKind) (*world, error) {
 	w := &world{
 		cloud: &cloud{dir: filepath.Join(cfg.Dir, kind.name)}, cfg: cfg, kind: kind,
-		values: newValues(), functions: functionsOf(cfg.Functions), seen: newSight(),
+		values: newValues(), functions: kind.functions(cfg.Functions), seen: newSight(),
 		warm: make(chan struct{}), steady: map[function]chan struct{}{}, stop: func() {},
 	}
 	for _, f := range w.functions {
@@ -201,8 +211,12 @@ func (w *world) manifest(domain string) subscribers.Manifest {
 // deployFunction makes a subscribed function: this program with another handler, configured as a team configures it.
 func (w *world) deployFunction(f function) error {
 	changes, _, reports := tablesOf(f.domain)
+	command := []string{w.cfg.Program}
+	if f.name == typescriptFunction {
+		command = w.kind.typescript
+	}
 	return w.host.Deploy(functions.Function{
-		Name: f.name, Command: []string{w.cfg.Program}, Timeout: patience,
+		Name: f.name, Command: command, Timeout: patience,
 		Modified: time.Now().Add(-time.Hour), // so that what its environments report is of this code
 		Tags:     map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: env, invalidation.DomainTag: f.domain},
 		Env: []string{
@@ -218,6 +232,7 @@ func (w *world) deployFunction(f function) error {
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.forFunctions,
 			clientVariable + "=" + string(w.kind.client),
 			ttlVariable + "=" + w.cfg.ttl().String(),
+			maxAgeVariable + "=" + fmt.Sprint(w.cfg.ttl().Seconds()),
 		},
 	})
 }

@@ -1,0 +1,3 @@
+export const openRow = (): never => {
+  throw new Error("nobody reads the log here");
+};
