@@ -8,7 +8,7 @@ export interface Clock {
   monotonic(): number;
   /** Milliseconds since 1970. */
   wall(): number;
-  /** Calls f once after ms milliseconds, unless the function it returns is called before. Keeps no process alive. */
+  /** Calls f once after ms milliseconds, unless the function it returns is called before. */
   after(ms: number, f: () => void): () => void;
 }
 

@@ -1,0 +1,308 @@
+import { Checks } from "./check.js";
+import { before, Deadline, type Instant, since } from "./clock.js";
+import { settingsOf } from "./config.js";
+import { LateError, SupersededError } from "./errors.js";
+import { Fetches } from "./fetch.js";
+import { Changes } from "./onchange.js";
+import type { CacheConfig } from "./ports.js";
+import { Pushes } from "./push.js";
+import { Reporting } from "./report.js";
+import { type Entry, type Fetch, Held, isOf, type OnChange, State, type Version } from "./state.js";
+import { Tries, type TryOptions } from "./try.js";
+import { type Ack, type Counts, InvalidationError, parseInvalidation } from "./wire.js";
+
+/** How often a read begins again because a change was announced, or its check grew old, while it waited. */
+export const ROUNDS = 20;
+
+/**
+ * How long a read waits for the refetch of a changed secret while the version before may still be served, in milliseconds.
+ * A function's time-out may well be shorter than fetchTimeout.
+ */
+const FALL_BACK_AFTER = 2_000;
+
+/** What a read accepts. */
+export interface ReadOptions {
+  /** Nothing cached longer ago than so many milliseconds; 0 fetches, at the same time with who else does. */
+  ttl?: number | undefined;
+  /** Nothing that was asked for before this read, and no falling back to it. */
+  force?: boolean | undefined;
+}
+
+/** One read on its way. */
+interface Read {
+  readonly id: string;
+  readonly ttl: number;
+  /** What is served must have been asked for at this instant or later. */
+  readonly from: Instant | undefined;
+  /** Fetched for this read: it is served even if its fetch took longer than the TTL. */
+  mine: Held | undefined;
+  entry: Entry;
+  /** Passes once, FALL_BACK_AFTER into the first wait. */
+  brief: Brief | undefined;
+}
+
+interface Brief {
+  readonly passed: Promise<false>;
+  readonly cancel: () => void;
+  over: boolean;
+}
+
+/**
+ * Keeps secrets in memory and never serves one that the change log says has changed: the twin of the Go client,
+ * subscribers/secretcache. What a read of AWSCURRENT returns was current at most checkEvery ago, counted from when the
+ * change was appended to the log, in every execution environment, whether it was busy, frozen or not yet born when the
+ * change happened. Lambda freezes whatever runs in the background, so no timer carries that guarantee: the log is checked
+ * at use. The TTL always applies besides. While the log cannot be read the TTL alone applies, and no read fails for it.
+ *
+ * One thread runs all of it, so what stands between two awaits happens at once. Whatever follows an await asks anew.
+ */
+export class Cache {
+  private readonly state: State;
+  private readonly reporting: Reporting;
+  private readonly checks: Checks;
+  private readonly fetches: Fetches;
+  private readonly pushes: Pushes;
+  private readonly tries: Tries;
+
+  /** Throws one Error that tells all that is wrong with the configuration. It reads nothing yet. */
+  constructor(config: CacheConfig) {
+    this.state = new State(settingsOf(config));
+    this.reporting = new Reporting(this.state);
+    this.checks = new Checks(this.state, this.reporting);
+    const changes = new Changes(this.state);
+    this.fetches = new Fetches(this.state, changes);
+    this.pushes = new Pushes(this.state, this.checks, this.reporting, changes, (name) => this.get(name));
+    this.tries = new Tries(this.state, this.checks, this.fetches, (id, options) => this.get(id, options));
+  }
+
+  /**
+   * Returns AWSCURRENT of the secret with this name, ARN or partial ARN: from memory, or it waits for the log or for
+   * Secrets Manager. While the log cannot be read, or a newer version cannot be fetched, or not within two seconds, it
+   * returns what is cached until the TTL ends; a deleted secret is not served once the deletion is known. It fails with
+   * what Secrets Manager's client said.
+   */
+  async get(id: string, options: ReadOptions = {}): Promise<Version> {
+    const ttl = options.ttl ?? this.state.cfg.ttl;
+    if (options.force) return this.read(id, ttl, this.state.now());
+    return this.peek(id, ttl) ?? this.read(id, ttl, undefined);
+  }
+
+  /** Returns what get would without waiting, if there is anything. */
+  peek(id: string, ttl: number): Version | undefined {
+    const { state } = this;
+    if (ttl > this.reporting.maxTtl) this.reporting.maxTtl = ttl;
+    const found = state.entries.get(id);
+    if (found === undefined) return undefined;
+    const entry = found.alias ?? found;
+    const version = entry.fresh;
+    if (version === undefined) return undefined;
+    const now = state.now();
+    if (entry.follows && !state.certain(now)) return undefined;
+    return isYoung(version, now, ttl) && isOf(id, version) ? version : undefined;
+  }
+
+  private async read(id: string, ttl: number, from: Instant | undefined): Promise<Version> {
+    const { state } = this;
+    const read: Read = { id, ttl, from, mine: undefined, entry: state.entryFor(id), brief: undefined };
+    const { rests } = state;
+    let certain = true; // until the log could not be read: then this read goes on without it
+    let again = false;
+    if (state.cfg.mode === "observe") this.checks.start(state.now(), false);
+    try {
+      for (let round = 0; round < ROUNDS; round++) {
+        if (read.entry.follows && certain) certain = await this.checks.ensure();
+        const step = this.serveOrFetch(read, certain);
+        if (step === undefined) continue; // the check has grown old
+        if (step instanceof Held) return isOf(id, step) ? step : await this.direct(id);
+        if (!(await this.wait(read, step))) return this.fallBack(read, new LateError(id));
+        const { error } = step;
+        if (error === undefined) {
+          read.mine = step.version;
+        } else if (!(error instanceof SupersededError)) {
+          // It began before the environment rested, or before this read was forced: what became of it is not its fault.
+          const others = step.rests !== rests || (from !== undefined && before(step.begun, from));
+          if (again || !others) return this.fallBack(read, error);
+          again = true;
+        }
+      }
+      return this.fallBack(read, new SupersededError(id));
+    } finally {
+      read.brief?.cancel();
+    }
+  }
+
+  /** A version that may be served now, or the fetch to wait for, or neither if the log has to be checked again. */
+  private serveOrFetch(read: Read, certain: boolean): Held | Fetch | undefined {
+    const { state } = this;
+    const now = state.now();
+    const entry = (read.entry = state.entryFor(read.id));
+    if (entry.follows && certain && !state.certain(now)) return undefined;
+    const { fresh, held } = entry;
+    if (fresh !== undefined && this.isWanted(read, fresh, now)) {
+      if (entry.follows && !certain) state.counts.uncertain++;
+      return fresh;
+    }
+    if (fresh === undefined && (this.failedLately(read, now) || this.waitedInVain(read, now))) {
+      state.counts.outdated++;
+      return held;
+    }
+    return this.fetches.start(entry, read.id);
+  }
+
+  private isWanted(read: Read, version: Held, now: Instant): boolean {
+    if (read.from !== undefined && before(version.sent, read.from)) return false;
+    if (isYoung(version, now, read.ttl)) return true;
+    return version === read.mine && since(now, version.sent) <= this.state.cfg.fetchTimeout;
+  }
+
+  /**
+   * Asks for a full ARN that is not the one of the secret now called by its name: it was deleted and created anew. The
+   * answer is Secrets Manager's and is not cached.
+   */
+  private async direct(id: string): Promise<Version> {
+    const { secrets, clock, fetchTimeout } = this.state.cfg;
+    const deadline = new Deadline(clock, fetchTimeout);
+    const sent = this.state.now();
+    try {
+      return new Held(await deadline.run(async (signal) => secrets.get(id, {}, signal)), sent);
+    } finally {
+      deadline.end();
+    }
+  }
+
+  /** Waits for a fetch, and returns false if what is held may be served meanwhile. The fetch goes on. */
+  private async wait(read: Read, fetch: Fetch): Promise<boolean> {
+    const brief = (read.brief ??= this.startBrief());
+    if (!brief.over) {
+      if (await Promise.race([fetch.done.then(() => true), brief.passed])) return true;
+      brief.over = true;
+      if (this.giveUpWaiting(read, fetch)) return false;
+    }
+    await fetch.done;
+    return true;
+  }
+
+  private startBrief(): Brief {
+    let cancel = () => {};
+    const passed = new Promise<false>((resolve) => {
+      cancel = this.state.cfg.clock.after(FALL_BACK_AFTER, () => resolve(false));
+    });
+    return { passed, cancel, over: false };
+  }
+
+  /**
+   * Whether what is held may be served although a fetch has not ended. It notes that for the reads after this one, until
+   * the environment rests: one that is thawed waits anew.
+   */
+  private giveUpWaiting(read: Read, fetch: Fetch): boolean {
+    const entry = currentOf(read);
+    // Else the new version is there, and onChange is being told, or there is nothing to serve.
+    if (entry.fresh === entry.held || !this.mayFallBack(read, this.state.now())) return false;
+    fetch.inVain = this.state.rests;
+    return true;
+  }
+
+  /** Whether a read has waited for the fetch on its way in vain and what is held is served without waiting again. */
+  private waitedInVain(read: Read, now: Instant): boolean {
+    const { fetch } = read.entry;
+    return fetch !== undefined && fetch.inVain === this.state.rests && this.mayFallBack(read, now);
+  }
+
+  /** Whether a newer version could not be fetched just now, so that what is held is served without asking at every read. */
+  private failedLately(read: Read, now: Instant): boolean {
+    const { failed } = read.entry;
+    return failed !== undefined && since(now, failed) < this.state.cfg.checkEvery && this.mayFallBack(read, now);
+  }
+
+  private mayFallBack(read: Read, now: Instant): boolean {
+    const { held } = currentOf(read);
+    return held !== undefined && read.from === undefined && isYoung(held, now, read.ttl) && isOf(read.id, held);
+  }
+
+  /** Serves what is held until its TTL ends, although something newer is known to exist, or may. */
+  private fallBack(read: Read, error: Error): Version {
+    const { state } = this;
+    const now = state.now();
+    const entry = currentOf(read);
+    const { held } = entry;
+    if (held === undefined || !this.mayFallBack(read, now)) throw error;
+    if (entry.fresh !== held) {
+      state.counts.outdated++;
+      if (!entry.told) {
+        entry.told = true;
+        const text = "a changed secret cannot be fetched: the version before it is served until its TTL ends";
+        state.cfg.logger.warn(text, { secret: read.id, error: error.name });
+      }
+    } else if (entry.follows && !state.certain(now)) {
+      state.counts.uncertain++;
+    }
+    return held;
+  }
+
+  /**
+   * Calls use with the current value. If use throws a rejection (see rejected), the log and AWSCURRENT are read at once,
+   * whatever the age of what is cached, and use is called again if that brings another version, and then, where options
+   * allow it, with AWSPENDING's.
+   */
+  try<R>(id: string, use: (version: Version) => R | Promise<R>, options: TryOptions = {}): Promise<R> {
+    return this.tries.try(id, use, options);
+  }
+
+  /**
+   * Has f told each time another version of a secret than before has been fetched, before the read that caused it returns:
+   * it drops what was made with the old one, such as a connection pool. If it throws, the ack and the report say failed;
+   * the new version is served all the same. It is not called for the first version read.
+   */
+  onChange(id: string, f: OnChange): void {
+    this.state.entryFor(id).onChange.push(f);
+  }
+
+  /** Says that the handler is wrapped with invoke, so that a push never reaches the function's own code. */
+  takeInvalidations(): void {
+    this.reporting.takesInvalidations = true;
+  }
+
+  /**
+   * Runs one invocation: an invalidation is answered with an Ack; for anything else the check of the log is started, so
+   * that the first read finds it done, the handler is called, and a report is sent beside it.
+   */
+  async invoke<R>(event: unknown, functionArn: string | undefined, handler: () => R | Promise<R>): Promise<R | Ack> {
+    const { state, reporting } = this;
+    this.takeInvalidations();
+    if (functionArn) reporting.function = functionArn;
+    if (++state.invocations === 1) state.rests++;
+    try {
+      const invalidation = parseInvalidation(event);
+      if (invalidation instanceof InvalidationError) return this.pushes.refuse(invalidation);
+      if (invalidation !== undefined) return await this.pushes.answer(invalidation);
+      const now = state.now();
+      if (state.cfg.mode !== "off" && !state.certain(now)) this.checks.start(now, false);
+      reporting.start();
+      return await handler();
+    } finally {
+      await this.pushes.linger();
+      if (--state.invocations === 0) state.rests++;
+    }
+  }
+
+  /** The revision and hash of the newest row that has been applied; revision 0 before the first successful check. */
+  position(): { revision: number; hash: string } {
+    return { ...this.state.cursor };
+  }
+
+  /** The totals since the cache was made. */
+  counts(): Counts {
+    return { ...this.state.counts };
+  }
+
+  /** Evicts every secret, also for fetches on their way: they do not refill what was cleared. */
+  clear(): void {
+    this.state.clear();
+  }
+}
+
+/** The entry of a read, by name once that is known. */
+const currentOf = (read: Read): Entry => read.entry.alias ?? read.entry;
+
+/** Whether a version is within a TTL. With none at all nothing is. */
+const isYoung = (version: Held, now: Instant, ttl: number): boolean => ttl > 0 && since(now, version.sent) <= ttl;

@@ -1,0 +1,223 @@
+import { ageAt, LATE_FOR } from "./check.js";
+import { Deadline, type Instant, pause, since } from "./clock.js";
+import { DeletedError, errorOf, isDeleted, isNotFound, LateError, SupersededError } from "./errors.js";
+import type { Changes } from "./onchange.js";
+import type { Fetched } from "./ports.js";
+import { type Entry, type Fetch, Held, type KnownChange, type State } from "./state.js";
+
+/**
+ * The pauses before the next try when Secrets Manager answers with what was before a known change, in milliseconds. The
+ * first tries read AWSCURRENT, those after LABEL_TRIES the version that the change named: a read by version id is not held
+ * up by a label that still reads old.
+ */
+const LATE_RETRIES = [50, 0, 100, 300];
+const LABEL_TRIES = 2;
+const LAST_TRY = LATE_RETRIES.length;
+
+/** What became of one try: it asks for another, or was the last. */
+type Landed = "late" | "ended";
+
+/** Refills entries. */
+export class Fetches {
+  constructor(
+    private readonly state: State,
+    private readonly changes: Changes,
+  ) {}
+
+  /** Returns the fetch on its way for the entry's generation, or starts one. */
+  start(entry: Entry, id: string): Fetch {
+    if (entry.fetch === undefined) {
+      const { state } = this;
+      const now = state.now();
+      const fetch: Fetch = {
+        id: entry.name || id, // by name once it is known, since after delete and recreate the old ARN misleads
+        name: entry.name,
+        generation: entry.generation,
+        marks: state.marks,
+        rests: state.rests,
+        begun: now,
+        sent: now,
+        done: Promise.resolve(),
+      };
+      entry.fetch = fetch;
+      fetch.done = this.run(entry, fetch).then(() => state.forget(id, entry));
+    }
+    return entry.fetch;
+  }
+
+  private async run(entry: Entry, fetch: Fetch): Promise<void> {
+    for (let n = 0; ; n++) {
+      if ((await this.try(entry, fetch, n)) === "ended") return;
+      if (n === LAST_TRY) {
+        this.giveUp(entry, fetch);
+        return;
+      }
+      const ms = LATE_RETRIES[n] as number;
+      if (ms > 0) await pause(this.state.cfg.clock, ms);
+    }
+  }
+
+  /** Asks Secrets Manager once and lands the answer. */
+  private async try(entry: Entry, fetch: Fetch, n: number): Promise<Landed> {
+    const { state } = this;
+    fetch.known = state.known.get(fetch.name);
+    const versionId = n >= LABEL_TRIES ? fetch.known?.change.versionId : undefined;
+    const { got, error } = await this.get(fetch, versionId);
+
+    state.counts.fetches++;
+    if (this.isSuperseded(entry, fetch)) return this.supersede(entry, fetch);
+    if (got !== undefined) fetch.name = got.name;
+    // What was young enough to judge by when the request was sent still is.
+    const known = state.known.get(fetch.name) ?? fetch.known;
+    const gone = isNotFound(error) || isDeleted(error);
+    if (error !== undefined && !gone) return this.fail(entry, fetch, error);
+    if (known !== undefined && makesLate(known, got, fetch.sent) && !(gone && n === LAST_TRY && !fetch.late)) {
+      state.counts.lateAnswers++;
+      if (got !== undefined && !forbidsLate(known, state.now())) fetch.late = new Held(got, fetch.sent);
+      return "late";
+    }
+    if (got === undefined) {
+      entry.held = undefined; // Secrets Manager's word about what is current now, however it was asked; never cached
+      entry.fresh = undefined;
+      return this.fail(entry, fetch, error as Error);
+    }
+    await this.install(entry, fetch, got);
+    return "ended";
+  }
+
+  /**
+   * Asks Secrets Manager, and again if that failed and the environment may have been frozen meanwhile: whoever reads after
+   * the thaw waits for this fetch, and what had become of it before is not their fault. There is no rest while anybody
+   * waits, so they wait for one such failure and one answer at the most.
+   */
+  private async get(fetch: Fetch, versionId: string | undefined): Promise<{ got?: Fetched; error?: Error }> {
+    const { state } = this;
+    const { secrets, clock, fetchTimeout } = state.cfg;
+    for (;;) {
+      const deadline = new Deadline(clock, fetchTimeout);
+      const { rests } = state;
+      fetch.sent = state.now(); // a value's age counts from before it was asked for
+      try {
+        const version = versionId === undefined ? {} : { id: versionId };
+        return { got: await deadline.run(async (signal) => secrets.get(fetch.id, version, signal)) };
+      } catch (error) {
+        if (state.rests === rests) return { error: errorOf(error) };
+      } finally {
+        deadline.end();
+      }
+    }
+  }
+
+  /** Whether the entry was marked while the fetch was on its way. */
+  private isSuperseded(entry: Entry, fetch: Fetch): boolean {
+    return entry.generation !== fetch.generation || (entry.name === "" && this.state.marks !== fetch.marks);
+  }
+
+  private supersede(entry: Entry, fetch: Fetch): "ended" {
+    fetch.error = new SupersededError(fetch.id);
+    endFetch(entry, fetch);
+    return "ended";
+  }
+
+  /**
+   * Ends a fetch that got late answers only. Where nothing is held, or nothing that may still be served, the last of them
+   * is better than nothing: it is what a client without the log would serve.
+   */
+  private giveUp(entry: Entry, fetch: Fetch): void {
+    const { state } = this;
+    if (this.isSuperseded(entry, fetch)) {
+      this.supersede(entry, fetch);
+      return;
+    }
+    endFetch(entry, fetch);
+    // By name, where the log's changes reach it.
+    const target = entry.name === "" && fetch.name !== "" ? this.resolve(entry, fetch.name) : entry;
+    const known = state.known.get(fetch.name) ?? fetch.known;
+    if (known !== undefined && forbidsLate(known, state.now())) {
+      this.fail(target, fetch, new DeletedError(fetch.id));
+      return;
+    }
+    if (fetch.late !== undefined && !this.heldIsBetter(target.held, fetch.late)) target.held = fetch.late;
+    this.fail(target, fetch, new LateError(fetch.id));
+  }
+
+  /** Whether what is held is better to fall back to than a late answer. */
+  private heldIsBetter(held: Held | undefined, late: Held): boolean {
+    return held !== undefined && held.id !== late.id && since(this.state.now(), held.sent) <= this.state.cfg.ttl;
+  }
+
+  /** Puts a fetched version into its entry and returns what the reads that wait for it wait for then. */
+  private install(entry: Entry, fetch: Fetch, got: Fetched): Promise<unknown> | undefined {
+    endFetch(entry, fetch);
+    const target = entry.name === "" ? this.resolve(entry, got.name) : entry;
+    const version = new Held(got, fetch.sent);
+    fetch.version = version;
+    target.held = version;
+    target.fresh = version;
+    target.failed = undefined;
+    this.replaced(target, version);
+    if (target.lastId === "") {
+      target.lastId = version.id;
+      target.verified = version.id;
+    }
+    return target.lastId === version.id ? undefined : this.changes.tell(target, version);
+  }
+
+  /**
+   * Called when a version has been fetched. If it takes the place of one that was rejected, nobody may have announced it
+   * yet; so it is kept like a change in the log, and a late answer does not bring the rejected version back. A change in
+   * the log that is later counts more, as always.
+   */
+  private replaced(entry: Entry, version: Held): void {
+    if (entry.rejected === undefined || entry.rejected.id === version.id) return;
+    entry.rejected = undefined;
+    const { known } = this.state;
+    const before = known.get(entry.name);
+    if (before !== undefined && before.at >= version.created) return;
+    const at = new Date(version.created).toISOString();
+    known.set(entry.name, {
+      change: { name: entry.name, kind: "moved", versionId: version.id, at },
+      at: version.created,
+      age: 0,
+      anchor: version.sent, // the next check dates it by the log's clock
+    });
+  }
+
+  /** Makes the entry of an ARN an alias of the entry by name. */
+  private resolve(entry: Entry, name: string): Entry {
+    const byName = this.state.entryFor(name);
+    if (byName === entry) return entry;
+    byName.onChange.push(...entry.onChange);
+    entry.onChange = [];
+    entry.alias = byName;
+    return byName;
+  }
+
+  /** Ends a fetch that gave no usable value. */
+  private fail(entry: Entry, fetch: Fetch, error: Error): "ended" {
+    fetch.error = error;
+    this.state.counts.fetchFailures++;
+    entry.failed = this.state.now();
+    endFetch(entry, fetch);
+    return "ended";
+  }
+}
+
+function endFetch(entry: Entry, fetch: Fetch): void {
+  if (entry.fetch === fetch) entry.fetch = undefined;
+}
+
+/** Whether an answer, asked for at sent, is of before the change. No answer: the secret was not found, or deleted. */
+function makesLate(known: KnownChange, got: Fetched | undefined, sent: Instant): boolean {
+  if (ageAt(known, sent) > LATE_FOR) return false;
+  if (got === undefined) return known.change.kind !== "deleted";
+  return got.versionId !== known.change.versionId && got.created <= known.at;
+}
+
+/**
+ * Whether a late answer must not be fallen back to: the secret is deleted. Where one clock says that such answers are
+ * over, and the log cannot be asked which clock is right, that much is not known.
+ */
+function forbidsLate(known: KnownChange, now: Instant): boolean {
+  return known.change.kind === "deleted" && known.age + Math.min(since(now, known.anchor), 2 * LATE_FOR) <= LATE_FOR;
+}

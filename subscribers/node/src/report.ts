@@ -1,0 +1,129 @@
+import { Deadline, type Instant, since } from "./clock.js";
+import { CLIENT, type Entry, newId, type State } from "./state.js";
+import { type Ack, REASON_NOT_FETCHED, type Report, SCHEMA, type SecretOutcome } from "./wire.js";
+
+/** How often an environment writes its report at the most, in milliseconds. */
+const REPORT_EVERY = 10_000;
+
+/** JSON has no infinity: what is cached for ever is reported as cached for ten years. */
+const LONGEST_TTL = 10 * 365 * 24 * 60 * 60 * 1000;
+
+/** An environment's word about itself. */
+export class Reporting {
+  /** Its ARN, as the function was invoked last. */
+  function: string;
+  /** The handler is wrapped, so that a push never reaches the function's own code. */
+  takesInvalidations = false;
+  maxTtl = 0;
+  /** Resolves when the report on its way has been written or has failed; undefined without one. */
+  sending: Promise<void> | undefined;
+  private environmentId = "";
+  private readonly started: number;
+  private sent: Instant | undefined;
+
+  constructor(private readonly state: State) {
+    this.function = state.cfg.function.arn ?? "";
+    this.started = state.cfg.clock.wall();
+  }
+
+  /** Writes the report if something new is to be told and the last one is long enough ago. It does not wait. */
+  start(): void {
+    const { state } = this;
+    const { reports, mode } = state.cfg;
+    if (reports === undefined || mode === "off") return;
+    const now = state.now();
+    if (!state.reportDue || this.sending !== undefined) return;
+    if (this.sent !== undefined && since(now, this.sent) < REPORT_EVERY) return;
+    const { report, complete } = this.build();
+    state.reportDue = !complete;
+    this.sent = now;
+    this.sending = this.send(reports.put.bind(reports), report);
+  }
+
+  private async send(put: (report: Report, signal: AbortSignal) => Promise<void>, report: Report): Promise<void> {
+    const deadline = new Deadline(this.state.cfg.clock, 4 * this.state.cfg.checkTimeout);
+    try {
+      await deadline.run(async (signal) => put(report, signal));
+    } catch {
+      this.state.reportDue = true; // the next one tells it all again
+    } finally {
+      deadline.end();
+      this.sending = undefined;
+    }
+  }
+
+  /** Tells how this environment stands. It is complete if no secret waits to be refetched. */
+  private build(): { report: Report; complete: boolean } {
+    const { cfg, cursor, counts, entries } = this.state;
+    const secrets: SecretOutcome[] = [];
+    let complete = true;
+    for (const entry of new Set(entries.values())) {
+      if (entry.name === "" || !entry.tracked || entry.lastId === "") continue;
+      if (entry.held !== undefined && entry.fresh === undefined && entry.failed === undefined) {
+        complete = false; // marked; the next report tells what became of it
+        continue;
+      }
+      secrets.push(outcomeOf(entry, entry.name));
+    }
+    secrets.sort((a, b) => (a.name < b.name ? -1 : 1));
+    const report: Report = {
+      schema: SCHEMA,
+      client: CLIENT,
+      env: cfg.env,
+      domain: cfg.domain,
+      service: cfg.service,
+      ...given("function", this.function),
+      ...given("version", cfg.function.version),
+      environment: this.environment(),
+      ...given("logStream", cfg.function.logStream),
+      takesInvalidations: this.takesInvalidations,
+      mode: cfg.mode,
+      started: new Date(this.started).toISOString(),
+      time: new Date(cfg.clock.wall()).toISOString(),
+      revision: cursor.revision,
+      ...given("hash", cursor.hash),
+      checkEverySeconds: cfg.checkEvery / 1000,
+      maxTtlSeconds: Math.min(Math.max(cfg.ttl, this.maxTtl), LONGEST_TTL) / 1000,
+      ...(secrets.length > 0 ? { secrets } : {}),
+      counts: { ...counts },
+    };
+    return { report, complete };
+  }
+
+  /** An ack that says nothing of any change yet. */
+  ack(): Ack {
+    const { cfg } = this.state;
+    return {
+      schema: SCHEMA,
+      client: CLIENT,
+      service: cfg.service,
+      ...given("function", this.function),
+      environment: this.environment(),
+      ...given("logStream", cfg.function.logStream),
+      revision: 0,
+    };
+  }
+
+  /** This environment's id: made at first use, so that environments restored from one snapshot differ. */
+  private environment(): string {
+    return (this.environmentId ||= newId());
+  }
+}
+
+/** An optional member of a message: left out while it is empty. */
+export function given<K extends string>(name: K, value: string | undefined): Partial<Record<K, string>> {
+  return value ? ({ [name]: value } as Record<K, string>) : {};
+}
+
+/** Says how an entry that held something stands. */
+export function outcomeOf(entry: Entry, name: string): SecretOutcome {
+  const { held } = entry;
+  const failure = held !== undefined && entry.fresh === undefined ? REASON_NOT_FETCHED : entry.refused;
+  return {
+    name,
+    ...given("versionId", held?.id),
+    outcome: failure === "" ? "applied" : "failed",
+    ...(held !== undefined && entry.verified === held.id ? { verified: true as const } : {}),
+    ...given("reason", failure),
+  };
+}

@@ -1,0 +1,302 @@
+import { randomBytes } from "node:crypto";
+
+import { type Instant, since, systemClock } from "./clock.js";
+import type { Settings } from "./config.js";
+import type { Fetched } from "./ports.js";
+import { type Change, type Counts, namePrefix, type Row } from "./wire.js";
+
+/** What acks and reports call this client. */
+export const CLIENT = "node/1.0.0";
+
+/** One version of a secret. Whatever prints or encodes it shows "[secret]": only value hands it out. */
+export interface Version {
+  readonly name: string;
+  readonly arn: string;
+  readonly id: string;
+  readonly value: string | Uint8Array;
+  /** The version's CreatedDate, milliseconds since 1970. */
+  readonly created: number;
+  /** What has been made of the value, by transform: it goes together with the version. */
+  readonly transforms: Map<string, unknown>;
+}
+
+/** A version that was fetched. */
+export class Held implements Version {
+  readonly name: string;
+  readonly arn: string;
+  readonly id: string;
+  readonly created: number;
+  /** Before the fetch was sent: its age counts from here. */
+  readonly sent: Instant;
+  readonly #value: string | Uint8Array;
+  #transforms?: Map<string, unknown>;
+
+  constructor(got: Fetched, sent: Instant) {
+    this.name = got.name;
+    this.arn = got.arn;
+    this.id = got.versionId;
+    this.created = got.created;
+    this.sent = sent;
+    this.#value = got.value;
+  }
+
+  get value(): string | Uint8Array {
+    return this.#value;
+  }
+
+  get transforms(): Map<string, unknown> {
+    return (this.#transforms ??= new Map());
+  }
+
+  toString(): string {
+    return "[secret]";
+  }
+
+  toJSON(): string {
+    return "[secret]";
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return "[secret]";
+  }
+}
+
+/** Is told of another version of a secret than before. */
+export type OnChange = (version: Version) => void | Promise<void>;
+
+/** What is known of one secret's AWSCURRENT. */
+export interface Entry {
+  /** The secret's name; empty for an entry that was asked for by an ARN whose name is not known yet. */
+  readonly name: string;
+  /** The log speaks of this secret. Any other has the TTL only. */
+  readonly tracked: boolean;
+  /** And what it says is acted upon, not only counted. */
+  readonly follows: boolean;
+  /** What may be served; undefined while there is nothing or it is marked for refetch. */
+  fresh?: Held | undefined;
+  /** The entry by name, once the first answer to an ARN has told it. */
+  alias?: Entry;
+  /** What was fetched last, also while marked; undefined once evicted. */
+  held?: Held | undefined;
+  /** Grows when the entry is marked: a fetch sent before must not refill it. */
+  generation: number;
+  /** The one on its way for this generation. */
+  fetch?: Fetch | undefined;
+  /** When a refetch of what is held failed last. */
+  failed?: Instant | undefined;
+  /** When a push last caused a refetch without the log. */
+  pushed?: Instant;
+  /** The newest that a rejection caused, of AWSCURRENT and of AWSPENDING. */
+  again?: Asking;
+  pending?: Asking;
+  /** The last that a try reported; undefined once replaced. */
+  rejected?: Held | undefined;
+  /** The version fetched last: onChange has been told of it, or is being, or will be. */
+  lastId: string;
+  /** The version that every onChange accepted. */
+  verified: string;
+  /** Why an onChange did not accept lastId. */
+  refused: string;
+  /** It was logged that a newer version cannot be fetched. */
+  told: boolean;
+  onChange: OnChange[];
+  /** Resolves when onChange has been told of all there is to tell; undefined unless it is being told. */
+  telling?: Promise<void> | undefined;
+  /** What it is to be told of then, if anything. */
+  next?: Held | undefined;
+}
+
+/** One refill of an entry on its way. All who read the entry meanwhile share it. */
+export interface Fetch {
+  /** What is asked for: a name, or the ARN that was read. */
+  readonly id: string;
+  /** The secret's name; empty until the first answer to an ARN has told it. */
+  name: string;
+  /** The entry's when it began. */
+  readonly generation: number;
+  /** The state's when it began: for an entry whose name is not known yet. */
+  readonly marks: number;
+  readonly rests: number;
+  readonly begun: Instant;
+  /** Resolves when the fetch has ended, whichever way. */
+  done: Promise<void>;
+  /** The state's rests when a read did not wait for it to end. */
+  inVain?: number;
+
+  // Of the try on its way:
+  sent: Instant;
+  /** The newest change when it was sent. */
+  known?: KnownChange | undefined;
+  /** The last answer that was of before a known change. */
+  late?: Held;
+
+  version?: Held;
+  error?: Error;
+}
+
+/** One request that a rejection has caused, and all who share it. */
+export interface Asking {
+  readonly begun: Instant;
+  done: Promise<void>;
+  /** Of AWSCURRENT. */
+  fetch?: Fetch;
+  /** Of AWSPENDING, if there is one. */
+  version?: Held;
+  error?: Error | undefined;
+}
+
+/** Names the newest row of the log that has been applied; revision 0 none. */
+export interface Cursor {
+  readonly revision: number;
+  readonly hash: string;
+}
+
+export const cursorOf = (row: Row): Cursor => ({ revision: row.revision, hash: row.hash });
+
+export const sameCursor = (a: Cursor, b: Cursor): boolean => a.revision === b.revision && a.hash === b.hash;
+
+/** The newest change of a name, and how old its row is. */
+export interface KnownChange {
+  readonly change: Change;
+  /** The change's time, milliseconds since 1970. */
+  readonly at: number;
+  /** When its row was appended, by the broadcaster's clock; undefined until a check dates what no row has told. */
+  readonly appended?: number | undefined;
+  /** The row's age at anchor, at least. */
+  readonly age: number;
+  /** When the newest answer of the log landed here. */
+  readonly anchor: Instant;
+}
+
+/** Everything that a Cache knows, and what is done with one entry. Nothing here waits. */
+export class State {
+  readonly entries = new Map<string, Entry>();
+  /** The newest change of each name, for as long as late answers are to be expected. */
+  readonly known = new Map<string, KnownChange>();
+  readonly counts: Counts = {
+    checks: 0,
+    checkFailures: 0,
+    fetches: 0,
+    fetchFailures: 0,
+    lateAnswers: 0,
+    invalidated: 0,
+    uncertain: 0,
+    outdated: 0,
+  };
+  cursor: Cursor = { revision: 0, hash: "" };
+  /** The moment before the newest successful check was sent. */
+  checked?: Instant;
+  /** How often anything was marked, or would have been. */
+  marks = 0;
+  /** Invocations under way, as far as the wrapped handler sees them. */
+  invocations = 0;
+  /** How often there began or ceased to be any: between the two the environment may have been frozen. */
+  rests = 0;
+  /** Something new is to be reported. */
+  reportDue = false;
+  private readonly prefix: string;
+
+  constructor(readonly cfg: Settings) {
+    this.prefix = namePrefix(cfg.env, cfg.domain);
+  }
+
+  now(): Instant {
+    const { clock } = this.cfg;
+    if (clock === systemClock) return { monotonic: performance.now(), wall: Date.now() };
+    return { monotonic: clock.monotonic(), wall: clock.wall() };
+  }
+
+  /** Whether what is served now has a check behind it that is young enough. */
+  certain(now: Instant): boolean {
+    return this.checked !== undefined && since(now, this.checked) <= this.cfg.checkEvery;
+  }
+
+  /** The entry of a name or an ARN, made if absent; by name once that is known. */
+  entryFor(id: string): Entry {
+    let entry = this.entries.get(id);
+    if (entry === undefined) {
+      const tracked = this.tracks(id);
+      entry = {
+        name: isArn(id) ? "" : id,
+        tracked,
+        follows: tracked && this.cfg.mode === "on",
+        generation: 0,
+        lastId: "",
+        verified: "",
+        refused: "",
+        told: false,
+        onChange: [],
+      };
+      this.entries.set(id, entry);
+    }
+    return entry.alias ?? entry;
+  }
+
+  /**
+   * Drops an entry that nothing is known of: who asks for names that do not exist must not fill the memory.
+   */
+  forget(id: string, entry: Entry): void {
+    const empty =
+      entry.lastId === "" &&
+      entry.held === undefined &&
+      entry.fetch === undefined &&
+      entry.again === undefined &&
+      entry.pending === undefined &&
+      entry.alias === undefined &&
+      entry.onChange.length === 0;
+    if (empty && this.entries.get(id) === entry) this.entries.delete(id);
+  }
+
+  /**
+   * Whether the log speaks of the secret with this name or ARN. An ARN is arn:…:secret:name-suffix
+   * (https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_iam-permissions.html).
+   */
+  private tracks(id: string): boolean {
+    if (this.cfg.mode === "off") return false;
+    const cut = id.indexOf(":secret:");
+    return id.startsWith(this.prefix, cut < 0 ? 0 : cut + ":secret:".length);
+  }
+
+  /** Makes an entry be refetched before it is served again. */
+  mark(entry: Entry): void {
+    entry.fresh = undefined;
+    entry.failed = undefined;
+    this.supersedeFetch(entry);
+  }
+
+  /** Keeps a fetch that is on its way from filling the entry. */
+  supersedeFetch(entry: Entry): void {
+    entry.generation++;
+    entry.fetch = undefined;
+    this.marks++;
+  }
+
+  /** Marks an entry and counts it if it held something; in observe mode it counts only. */
+  invalidate(entry: Entry): void {
+    if (entry.held !== undefined && entry.fresh !== undefined) this.counts.invalidated++;
+    if (this.cfg.mode === "on") this.mark(entry);
+  }
+
+  /** Evicts every secret. What is known of the log stays, and so do the onChange functions. */
+  clear(): void {
+    for (const entry of this.entries.values()) {
+      this.mark(entry);
+      entry.held = undefined;
+      entry.told = false;
+    }
+  }
+}
+
+export const isArn = (id: string): boolean => id.startsWith("arn:");
+
+/**
+ * Whether a version belongs to what was asked for. An ARN ends in a hyphen and six characters that a partial ARN lacks
+ * (https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html).
+ */
+export function isOf(id: string, version: Held): boolean {
+  if (!isArn(id) || version.arn === id) return true;
+  return version.arn.startsWith(`${id}-`) && version.arn.length === id.length + 7;
+}
+
+/** A random id. */
+export const newId = (): string => randomBytes(16).toString("hex");
