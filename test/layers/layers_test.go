@@ -82,6 +82,7 @@ func layers() []layer {
 			[]string{"subscribers/secretcache", "invalidation/wire"},
 			"what teams test with brings them the client and wire, not AWS",
 		},
+		{"subscribers/node/test/endpoints", []string{"internal/local/tables", "internal/local/secrets"}, "what the Node client's tests call is the stand-ins and nothing else"},
 		{"internal/local/tables/tablestest", []string{sdk, smithy, goCmp}, suites},
 		{"internal/local/secrets/secretstest", []string{sdk, smithy, goCmp}, suites},
 		{"internal/local/...", []string{"internal/local/..."}, "a stand-in knows AWS's behaviour, nothing of this project and no SDK"},

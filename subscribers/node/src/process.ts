@@ -1,0 +1,134 @@
+import { SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+
+import { ChangeLog, ReportsTable, SecretsManager } from "./aws.js";
+import { Cache } from "./cache.js";
+import { type Environment, readEnvironment } from "./environment.js";
+import { Tables } from "./tables.js";
+import { type Ack, type Outcome, parseInvalidation, type SecretOutcome } from "./wire.js";
+
+/**
+ * What this process has of the broadcaster: a Cache, with its own cursor in the log, for each Secrets Manager client. The
+ * log is read with that client's credentials and Region, since it speaks of their secrets only. Providers that bring no
+ * client of their own share one, so a function usually has one Cache, and a check costs one read however many providers
+ * there are. Without a log there is nothing to share: each provider then has a Cache of its own, as Powertools' have.
+ */
+interface Shared {
+  readonly environment: Environment;
+  readonly caches: Map<SecretsManagerClient, Cache>;
+  client: SecretsManagerClient | undefined;
+  wrapped: boolean;
+}
+
+// By a symbol on globalThis, since a bundle may hold this module twice: as ES module and as CommonJS.
+const KEY = Symbol.for("@bank-platform/secret-broadcast");
+
+function shared(): Shared {
+  const place = globalThis as { [KEY]?: Shared };
+  if (place[KEY] === undefined) {
+    const { environment, problems } = readEnvironment(process.env);
+    if (problems.length > 0) {
+      const text = "configuring the secret cache: secrets are cached for their TTL only, changes are not followed";
+      console.error(text, { problems });
+    } else if (environment.mode === "off") {
+      console.info("the change log is not followed: secrets are cached for their TTL only", { why: offBecause(environment) });
+    }
+    place[KEY] = { environment, caches: new Map(), client: undefined, wrapped: false };
+  }
+  return place[KEY];
+}
+
+const offBecause = (environment: Environment): string =>
+  environment.table === "" ? "SECRET_BROADCAST_TABLE is not set" : "SECRET_BROADCAST_MODE is off";
+
+/** The client that providers without one of their own share, if there is a log; undefined if each makes its own. */
+export function sharedClient(): SecretsManagerClient | undefined {
+  const process = shared();
+  if (process.environment.mode === "off") return undefined;
+  return (process.client ??= new SecretsManagerClient({}));
+}
+
+/** The Cache of a client. owned: nobody else uses the client's connections. */
+export function cacheOf(client: SecretsManagerClient, owned: boolean): Cache {
+  const process = shared();
+  const found = process.caches.get(client);
+  if (found !== undefined) return found;
+  const { environment } = process;
+  const { env, domain, service, mode, ttl, checkEvery, table, reportsTable, endpoint } = environment;
+  const tables = new Tables(client, endpoint);
+  const cache = new Cache({
+    env,
+    domain,
+    service,
+    mode,
+    ttl,
+    ...(checkEvery === undefined ? {} : { checkEvery }),
+    secrets: new SecretsManager(client, owned),
+    ...(mode === "off" ? {} : { log: new ChangeLog(tables, table) }),
+    ...(mode === "off" || reportsTable === "" ? {} : { reports: new ReportsTable(tables, reportsTable) }),
+    function: environment.function,
+  });
+  if (process.wrapped) cache.takeInvalidations();
+  if (mode !== "off") process.caches.set(client, cache); // without a log there is nothing that a push could do
+  return cache;
+}
+
+/** Says that the handler answers invalidations: what is reported from now on says so. */
+export function noteWrapped(): void {
+  const process = shared();
+  process.wrapped = true;
+  for (const cache of process.caches.values()) cache.takeInvalidations();
+}
+
+/** Runs one invocation of a wrapped handler with every Cache of this process. */
+export async function invoke<R>(
+  event: unknown,
+  functionArn: string | undefined,
+  handler: () => R | Promise<R>,
+): Promise<R | Ack> {
+  const process = shared();
+  const isOurs = parseInvalidation(event) !== undefined;
+  if (process.environment.mode === "off" && !isOurs) return handler();
+  if (process.caches.size === 0) {
+    const cache = cacheOf(sharedClient() ?? new SecretsManagerClient({}), true);
+    if (process.caches.size === 0) return cache.invoke(event, functionArn, handler); // it is off, and says so
+  }
+  const caches = [...process.caches.values()];
+  if (isOurs) {
+    const acks = await Promise.all(caches.map((cache) => cache.invoke(event, functionArn, unreachable)));
+    return acks.reduce(merge);
+  }
+  // Each around the next: all see the same invocation begin and end.
+  const run = caches.reduce<() => Promise<R | Ack>>(
+    (next, cache) => () => cache.invoke(event, functionArn, next) as Promise<R | Ack>,
+    async () => handler(),
+  );
+  return run();
+}
+
+function unreachable(): never {
+  throw new Error("an invalidation reached the function's own handler");
+}
+
+/** One ack for an environment of several Caches: what holds for all of them. */
+export function merge(a: Ack, b: Ack): Ack {
+  const behind = b.revision < a.revision ? b : a;
+  const secrets = (a.secrets ?? []).map((one) => worse(one, b.secrets?.find(({ name }) => name === one.name)));
+  const { hash: _hash, secrets: _secrets, problem: _problem, ...rest } = a;
+  const problem = a.problem ?? b.problem;
+  return {
+    ...rest,
+    revision: behind.revision,
+    ...(behind.hash === undefined ? {} : { hash: behind.hash }),
+    // A Cache that has not read the row says nothing of its secrets, so nothing can be said.
+    ...(secrets.length > 0 && b.secrets !== undefined ? { secrets } : {}),
+    ...(problem === undefined ? {} : { problem }),
+  };
+}
+
+const WORST_FIRST: Outcome[] = ["failed", "observed", "applied", "not-cached"];
+
+function worse(a: SecretOutcome, b: SecretOutcome | undefined): SecretOutcome {
+  if (b === undefined) return a;
+  if (a.outcome === b.outcome) return a.verified === true ? b : a;
+  return WORST_FIRST.indexOf(a.outcome) < WORST_FIRST.indexOf(b.outcome) ? a : b;
+}

@@ -1,0 +1,245 @@
+import { BaseProvider, DEFAULT_PROVIDERS, GetOptions } from "@aws-lambda-powertools/parameters/base";
+import type { SecretsProvider } from "@aws-lambda-powertools/parameters/secrets";
+import type {
+  GetMaybeUndefined,
+  SecretsGetOptions,
+  SecretsGetOutput,
+  SecretsProviderOptions,
+} from "@aws-lambda-powertools/parameters/secrets/types";
+import {
+  GetSecretValueCommand,
+  type GetSecretValueCommandInput,
+  SecretsManagerClient,
+} from "@aws-sdk/client-secrets-manager";
+
+import { OtherError } from "./aws.js";
+import type { Cache } from "./cache.js";
+import { cacheOf, sharedClient } from "./process.js";
+import type { OnChange, Version } from "./state.js";
+import type { TryOptions } from "./try.js";
+
+/** What try takes beside its callback. */
+export interface SecretsTryOptions extends Omit<TryOptions, "ttl"> {
+  /** As in get. */
+  maxAge?: number;
+  /** As in get. */
+  transform?: "json" | "binary";
+}
+
+/** What a read passes through Powertools' own get to _get, and what comes back with it. */
+interface Passage {
+  ttl: number;
+  force: boolean;
+  throwOnMissing: boolean;
+  version?: Version;
+}
+
+const PASSAGE = Symbol("passage");
+
+interface PassedOptions {
+  [PASSAGE]?: Passage;
+  throwOnMissing?: boolean;
+  sdkOptions?: Partial<GetSecretValueCommandInput>;
+}
+
+/**
+ * Powertools' SecretsProvider whose cache follows the change log. It stands on BaseProvider and not on SecretsProvider
+ * itself: so a bundler's alias can put it in the place of Powertools' module without a loop. Its types are those of
+ * SecretsProvider.
+ */
+const Base = BaseProvider as unknown as typeof SecretsProvider;
+
+/**
+ * Reads secrets like Powertools' SecretsProvider, with the same options, results and errors. A secret that the log says has
+ * changed is fetched again before it is served; maxAge is the TTL that always applies: no value cached longer ago than so
+ * many seconds is returned. Name, ARN and partial ARN are one secret, and what has been made of it by transform goes
+ * together with it. A read of a VersionId, or of a VersionStage other than AWSCURRENT, and names outside
+ * /bank/{env}/{domain}/ have the TTL only.
+ */
+export class InvalidatingSecretsProvider extends Base {
+  private readonly cache: Cache;
+  /** How often the pinned reads' cache was cleared: what was asked for before must not refill it. */
+  private clears = 0;
+
+  constructor(config?: SecretsProviderOptions) {
+    const common = config?.awsSdkV3Client === undefined && config?.clientConfig === undefined ? sharedClient() : undefined;
+    super({
+      awsSdkV3ClientPrototype: SecretsManagerClient,
+      ...(common === undefined ? (config ?? {}) : { awsSdkV3Client: common }),
+    } as never);
+    this.cache = cacheOf(this.client, isOwned(config));
+  }
+
+  override async get<
+    ExplicitUserProvidedType = undefined,
+    InferredFromOptionsType extends SecretsGetOptions | undefined = SecretsGetOptions,
+  >(
+    name: string,
+    options?: NonNullable<InferredFromOptionsType & SecretsGetOptions>,
+  ): Promise<
+    GetMaybeUndefined<SecretsGetOutput<ExplicitUserProvidedType, InferredFromOptionsType>, InferredFromOptionsType>
+  > {
+    type Output = GetMaybeUndefined<
+      SecretsGetOutput<ExplicitUserProvidedType, InferredFromOptionsType>,
+      InferredFromOptionsType
+    >;
+    if (options?.sdkOptions !== undefined && isPinned(options.sdkOptions)) {
+      return (await this.getPinned(name, options)) as Output;
+    }
+    const ttl = ttlOf(options);
+    const transform = options?.transform;
+    if (options?.forceFetch !== true) {
+      const version = this.cache.peek(name, ttl);
+      if (version !== undefined && version.value !== "") {
+        if (transform === undefined) return version.value as Output;
+        const made = version.transforms.get(memoKey(transform, name));
+        if (made !== undefined) return made as Output;
+      }
+    }
+    const passage: Passage = {
+      ttl,
+      force: options?.forceFetch === true,
+      throwOnMissing: options?.throwOnMissing === true,
+    };
+    return (await this.through(name, passage, options)) as Output;
+  }
+
+  /** Lets Powertools' own get do with a value what it does: transforms, errors, what is missing. It is not to cache it. */
+  private async through(name: string, passage: Passage, options?: SecretsGetOptions): Promise<unknown> {
+    const passed = { ...options, maxAge: 0, forceFetch: true, [PASSAGE]: passage };
+    const value: unknown = await super.get(name, passed as never);
+    if (options?.transform !== undefined && passage.version !== undefined && value !== undefined) {
+      passage.version.transforms.set(memoKey(options.transform, name), value);
+    }
+    return value;
+  }
+
+  /**
+   * A version that was named, or a label that the log does not speak of: the TTL only, as with Powertools, but each under a
+   * key of its own.
+   */
+  private async getPinned(name: string, options: NonNullable<SecretsGetOptions>): Promise<unknown> {
+    const { VersionId, VersionStage } = options.sdkOptions ?? {};
+    const { maxAge, transform, forceFetch } = new GetOptions(options);
+    const key = JSON.stringify([name, VersionId ?? "", VersionStage ?? "", transform ?? ""]);
+    if (!forceFetch && !this.hasKeyExpiredInCache(key)) return this.store.get(key)?.value;
+    const { clears } = this;
+    const value: unknown = await super.get(name, { ...options, maxAge: 0, forceFetch: true } as never);
+    if (value !== undefined && clears === this.clears) this.addToCache(key, value, maxAge as number);
+    return value;
+  }
+
+  /** Fetches what Powertools' get asks for. */
+  protected override async _get(
+    name: string,
+    options?: NonNullable<SecretsGetOptions>,
+  ): Promise<string | Uint8Array | undefined> {
+    const { [PASSAGE]: passage, throwOnMissing, sdkOptions } = (options ?? {}) as PassedOptions;
+    try {
+      if (passage === undefined) {
+        const got = await this.client.send(new GetSecretValueCommand({ ...sdkOptions, SecretId: name }));
+        return got.SecretString || got.SecretBinary;
+      }
+      passage.version ??= await this.cache.get(name, { ttl: passage.ttl, force: passage.force });
+      const { value } = passage.version;
+      return value === "" ? undefined : value;
+    } catch (error) {
+      if (throwOnMissing === true && (error as Error).name === "ResourceNotFoundException") return undefined;
+      throw error instanceof OtherError ? error.original : error;
+    }
+  }
+
+  /** Several secrets at once are not supported, as with Powertools. */
+  override async getMultiple(path: string, _options?: unknown): Promise<void> {
+    await super.getMultiple(path);
+  }
+
+  protected override _getMultiple(_path: string, _options?: unknown): Promise<Record<string, unknown> | undefined> {
+    throw new Error("Method not implemented.");
+  }
+
+  /** Evicts every secret, also for fetches on their way: they do not refill what was cleared. */
+  override clearCache(): void {
+    super.clearCache();
+    this.clears++;
+    this.cache.clear();
+  }
+
+  /**
+   * Has f told each time another version of a secret than before has been fetched, before the read that caused it returns:
+   * it drops what was made with the old one, such as a connection pool. If it throws, the ack and the report say failed;
+   * the new version is served all the same. It is not called for the first version read.
+   */
+  onChange(name: string, f: OnChange): void {
+    if (typeof f !== "function") throw new TypeError(`onChange of ${name}: the callback must be a function, not ${typeof f}`);
+    this.cache.onChange(name, f);
+  }
+
+  /**
+   * Calls use with the current value. If use throws a rejection, marked with rejected() or named by rejectedIf, the log and
+   * AWSCURRENT are read at once, whatever the age of what is cached, and use is called again if that brings another
+   * version; and then, with pending, AWSPENDING's.
+   */
+  async try<R, Value = string>(
+    name: string,
+    use: (value: Value, version: Version) => R | Promise<R>,
+    options: SecretsTryOptions = {},
+  ): Promise<R> {
+    const ttl = ttlOf(options);
+    const { maxAge: _maxAge, transform, ...rest } = options;
+    return this.cache.try(
+      name,
+      async (version) => {
+        const passage: Passage = { ttl, force: false, throwOnMissing: false, version };
+        const value = await this.through(name, passage, transform === undefined ? undefined : ({ transform } as never));
+        return use(value as Value, version);
+      },
+      { ...rest, ttl },
+    );
+  }
+}
+
+/** Whether nobody else uses the connections of the client that a provider is made with. */
+const isOwned = (config?: SecretsProviderOptions): boolean =>
+  config?.awsSdkV3Client === undefined && config?.clientConfig?.requestHandler === undefined;
+
+/** In milliseconds, from maxAge or as Powertools finds it. */
+const ttlOf = (options?: { maxAge?: number }): number =>
+  (options?.maxAge ?? (new GetOptions().maxAge as number)) * 1000;
+
+function isPinned({ VersionId, VersionStage }: Partial<GetSecretValueCommandInput>): boolean {
+  return VersionId !== undefined || (VersionStage !== undefined && VersionStage !== "AWSCURRENT");
+}
+
+/** Powertools' auto looks at what the name ends in. */
+function memoKey(transform: string, name: string): string {
+  const kind = transform.toLowerCase();
+  return kind === "auto" ? `auto:${name}` : kind;
+}
+
+/** Reads a secret with the default provider, as Powertools' getSecret does. */
+export function getSecret<
+  ExplicitUserProvidedType = undefined,
+  InferredFromOptionsType extends SecretsGetOptions | undefined = SecretsGetOptions,
+>(
+  name: string,
+  options?: NonNullable<InferredFromOptionsType & SecretsGetOptions>,
+): Promise<
+  GetMaybeUndefined<SecretsGetOutput<ExplicitUserProvidedType, InferredFromOptionsType>, InferredFromOptionsType>
+> {
+  return defaultProvider().get<ExplicitUserProvidedType, InferredFromOptionsType>(name, options);
+}
+
+/** The provider behind getSecret, to register onChange with or to try. */
+export function defaultProvider(): InvalidatingSecretsProvider {
+  const providers = DEFAULT_PROVIDERS as Record<string, BaseProvider>;
+  if (!(providers["secrets"] instanceof InvalidatingSecretsProvider)) {
+    providers["secrets"] = new InvalidatingSecretsProvider();
+  }
+  return providers["secrets"] as InvalidatingSecretsProvider;
+}
+
+/** Clears the caches of Powertools' default providers, this one among them. */
+export function clearCaches(): void {
+  for (const provider of Object.values(DEFAULT_PROVIDERS as Record<string, BaseProvider>)) provider.clearCache();
+}
