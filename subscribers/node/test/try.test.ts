@@ -1,0 +1,204 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { RejectedError, rejected } from "../src/try.js";
+import type { Cache } from "../src/cache.js";
+import type { TryOptions } from "../src/try.js";
+import { failure, fetched, reads } from "./support/expect.js";
+import { Fake, gate, named, NEXT_CHECK, PASSWORD, settled } from "./support/fake.js";
+
+/** A server that accepts one password. */
+class Server {
+  uses: unknown[] = [];
+  constructor(public accepts: string) {}
+  login = async ({ value }: { value: unknown }): Promise<string> => {
+    this.uses.push(value);
+    if (value !== this.accepts) throw rejected(new Error("password authentication failed"));
+    return "connected";
+  };
+}
+
+const tries = (cache: Cache, server: Server, options: TryOptions = {}) => cache.try(PASSWORD, server.login, options);
+
+test("between setSecret and finishSecret the pending version is tried, and is nobody's value", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  const server = new Server("second");
+  fake.putPending(PASSWORD, "second");
+  assert.ok((await failure(tries(cache, server))) instanceof RejectedError);
+  assert.deepEqual(server.uses, ["first"]);
+  assert.equal(await tries(cache, server, { pending: true }), "connected");
+  assert.deepEqual(server.uses, ["first", "first", "second"]);
+  await reads(cache, "first");
+  fake.promote(PASSWORD);
+  fake.clock.jump(NEXT_CHECK);
+  await reads(cache, "second");
+});
+
+test("a rejection finds a change before its time: announced, or not", async () => {
+  for (const change of ["put", "putSilently"] as const) {
+    const fake = new Fake();
+    fake.put(PASSWORD, "first");
+    const cache = fake.cache();
+    await reads(cache, "first");
+    fake[change](PASSWORD, "second");
+    const server = new Server("second");
+    assert.equal(await tries(cache, server), "connected");
+    assert.deepEqual(server.uses, ["first", "second"]);
+    await reads(cache, "second");
+  }
+});
+
+test("each version is tried once and three at the most, and the error names them", async () => {
+  const fake = new Fake();
+  const first = fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  const second = fake.put(PASSWORD, "second");
+  const third = fake.putPending(PASSWORD, "third");
+  const server = new Server("none of them");
+  const error = await failure(tries(cache, server, { pending: true }));
+  assert.deepEqual(server.uses, ["first", "second", "third"]);
+  assert.ok(error instanceof RejectedError);
+  assert.equal(
+    error.message,
+    `secret ${PASSWORD}, tried with version ${first}, then ${second}, then ${third}: password authentication failed`,
+  );
+});
+
+test("what is no rejection is thrown as it is; of a later call it names the versions", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  const network = new Error("connection refused");
+  assert.equal(await failure(cache.try(PASSWORD, () => Promise.reject(network))), network);
+  fetched(fake, 1);
+  fake.put(PASSWORD, "second");
+  const error = await failure(
+    cache.try(PASSWORD, ({ value }) => {
+      throw value === "first" ? rejected(network) : network;
+    }),
+  );
+  assert.equal(error.cause, network);
+  assert.ok(!(error instanceof RejectedError) && error.message.includes("tried with version"));
+});
+
+test("the caller may say what a rejection is", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.put(PASSWORD, "second");
+  const got = await cache.try(
+    PASSWORD,
+    ({ value }) => {
+      if (value === "first") throw Object.assign(new Error("authentication"), { code: "28P01" });
+      return value;
+    },
+    { rejectedIf: (error) => (error as { code?: string }).code === "28P01" },
+  );
+  assert.equal(got, "second");
+});
+
+test("a wrong password in a loop is no load on anybody", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  const server = new Server("something else");
+  for (let i = 0; i < 10; i++) await failure(tries(cache, server, { pending: true }));
+  fetched(fake, 3); // the first read, one of AWSCURRENT, one of AWSPENDING
+  assert.equal(fake.logs("rejected"), 1);
+  fake.clock.jump(5000);
+  await failure(tries(cache, server));
+  fetched(fake, 4);
+});
+
+test("all whose value is rejected share one read", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.put(PASSWORD, "second");
+  const server = new Server("second");
+  await Promise.all(Array.from({ length: 16 }, () => tries(cache, server)));
+  fetched(fake, 2);
+});
+
+test("a fetch sent before the rejection is not what brings the newer one", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  const secrets = gate();
+  fake.secretsGate = secrets.closed;
+  const before = cache.get(PASSWORD, { ttl: 0 });
+  await settled(); // on its way, and of before the change
+  fake.putSilently(PASSWORD, "second");
+  fake.clock.jump(1);
+  const server = new Server("second");
+  const tried = tries(cache, server);
+  await settled();
+  secrets.open();
+  assert.equal(await tried, "connected");
+  assert.deepEqual(server.uses, ["first", "second"]);
+  assert.equal((await before).value, "second");
+});
+
+test("the rejected value does not come back with a late answer, but after a minute with a rollback", async () => {
+  const fake = new Fake();
+  const first = fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  const stale = await fake.port.get(PASSWORD, {}, new AbortController().signal);
+  fake.putSilently(PASSWORD, "second");
+  assert.equal(await tries(cache, new Server("second")), "connected");
+  fake.editFetched = (got, version) => (version.id === undefined ? stale : got);
+  fake.clock.jump(1);
+  const read = cache.get(PASSWORD, { ttl: 0 });
+  await fake.clock.advance(50);
+  assert.equal((await read).value, "second");
+  fake.clock.jump(120_000);
+  await cache.invoke({}, undefined, async () => {
+    await settled();
+    assert.equal((await cache.get(PASSWORD, { ttl: 1 })).id, first);
+  });
+});
+
+test("an onChange may try", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  const server = new Server("neither");
+  let error: Error | undefined;
+  cache.onChange(PASSWORD, async () => {
+    error = await failure(tries(cache, server));
+  });
+  fake.putSilently(PASSWORD, "second");
+  await failure(tries(cache, server));
+  assert.ok(error?.message.includes("tried with version"));
+});
+
+test("without Secrets Manager a rejection is what it was, with the reason", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.secretsError = named("ThrottlingException", "slow down");
+  const error = await failure(tries(cache, new Server("second"), { pending: true }));
+  assert.ok(error instanceof RejectedError);
+  assert.ok(error.message.endsWith("password authentication failed; and asking for another version: slow down"), error.message);
+});
+
+test("a deleted secret is not tried again", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.delete(PASSWORD);
+  const server = new Server("second");
+  const error = await failure(tries(cache, server));
+  assert.deepEqual(server.uses, ["first"]);
+  assert.ok(error.message.includes("marked for deletion"), error.message);
+});
