@@ -1,4 +1,4 @@
-# The shell is bash; go, python3 (3.10 or later), git and make are all that has to be there.
+# The shell is bash; go, python3 (3.10 or later), node (20 or later) with npm, git and make are all that has to be there.
 SHELL := bash
 .DEFAULT_GOAL := help
 
@@ -23,6 +23,8 @@ test: ## Set up what the tests need, run everything: the race detector, the flee
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile
 	KILL_FOR=60s go test -race ./test/kill
 	go run ./test/mutants
+	npm ci --prefix subscribers/node
+	bash test/tools/with-ministack.sh npm test --prefix subscribers/node
 
 fleet: ## Play new random runs of the fleet model, FLEET_CHECKS=1000 of them
 	go test ./test/fleet -count 1 -timeout 0 -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
