@@ -24,7 +24,7 @@ test: ## Set up what the tests need, run everything: the race detector, the flee
 	KILL_FOR=60s go test -race ./test/kill
 	go run ./test/mutants
 	npm ci --prefix subscribers/node
-	bash test/tools/with-ministack.sh npm test --prefix subscribers/node
+	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh npm test --prefix subscribers/node
 
 fleet: ## Play new random runs of the fleet model, FLEET_CHECKS=1000 of them
 	go test ./test/fleet -count 1 -timeout 0 -rapid.checks=$(FLEET_CHECKS) -rapid.nofailfile
