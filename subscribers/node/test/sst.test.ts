@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { before, describe, it } from "node:test";
 
 import { secretBroadcast, type FunctionArgs, type SstOptions } from "../src/sst.js";
-import { packageRoot, project } from "./support/project.js";
+import { packageRoot } from "./support/goldens.js";
+import { project } from "./support/project.js";
 import { SstApp, type Preview, type Resource } from "./support/sst.js";
 
 const reads = (what: string): string => `

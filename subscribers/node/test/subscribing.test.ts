@@ -11,7 +11,8 @@ import { after, before, describe, it } from "node:test";
 import { PutSecretValueCommand } from "@aws-sdk/client-secrets-manager";
 
 import type { Report } from "../src/wire.js";
-import { packageRoot, repositoryRoot, tarball, temporary, write } from "./support/project.js";
+import { packageRoot, repositoryRoot } from "./support/goldens.js";
+import { tarball, temporary, write } from "./support/project.js";
 import { SstApp, type Preview } from "./support/sst.js";
 import { World } from "./support/world.js";
 
@@ -178,21 +179,6 @@ describe("docs/subscribing.md, followed in a project that has nothing of this pa
     assert.ok(took < 5_000, `within CheckEvery and not by the TTL of five minutes: ${took} ms`);
   });
 
-  it("observe: the old version is served, and the environment reports what it would have invalidated", async () => {
-    const [block] = blocks(text.split("## The first step of a rollout")[1]!.split("## ")[0]!);
-    preview = app.preview(config().replace(/^ *\$transform\(.*\n/m, use(block!)));
-    assert.equal((deployed()["environment"] as { variables: Record<string, string> }).variables["SECRET_BROADCAST_MODE"], "observe");
-    const one = environment();
-    const { as } = await one.invoke({ id: "1" });
-    await world.change(name, "postgres://app_x:unseen@db.example/payments");
-    const observed = async (): Promise<boolean> => (await world.reports()).map(({ data }) => JSON.parse(data.S) as Report).some(({ mode, counts }) => mode === "observe" && counts.invalidated > 0);
-    for (const began = performance.now(); !(await observed()); ) {
-      assert.equal((await one.invoke({ id: "2" }))["as"], as);
-      assert.ok(performance.now() - began < 30_000, `it reports: ${JSON.stringify(await world.reports())}`);
-    }
-    assert.equal((await one.invoke({ id: "3" }))["as"], as);
-  });
-
   it("Edit 2 and Edit 3: a push is answered with an ack, and tells the environment at once", async () => {
     const [imported, handler, ...noMore] = step("Edit 2");
     assert.deepEqual(noMore, []);
@@ -212,6 +198,21 @@ describe("docs/subscribing.md, followed in a project that has nothing of this pa
     const [{ name: told, outcome, verified }] = ack["secrets"] as [{ name: string; outcome: string; verified?: boolean }];
     assert.deepEqual({ told, outcome, verified }, { told: name, outcome: "applied", verified: true });
     assert.equal((await one.invoke({ id: "2" }))["as"], "app_a");
+  });
+
+  it("observe: a wrapped handler is served the old version, and reports what it would have invalidated", async () => {
+    const [block] = blocks(text.split("## The first step of a rollout")[1]!.split("## ")[0]!);
+    preview = app.preview(config().replace(/^ *\$transform\(.*\n/m, use(block!)));
+    assert.equal((deployed()["environment"] as { variables: Record<string, string> }).variables["SECRET_BROADCAST_MODE"], "observe");
+    const one = environment();
+    const { as } = await one.invoke({ id: "1" });
+    await world.change(name, "postgres://app_x:unseen@db.example/payments");
+    const observed = async (): Promise<boolean> => (await world.reports()).map(({ data }) => JSON.parse(data.S) as Report).some(({ mode, counts }) => mode === "observe" && counts.invalidated > 0);
+    for (const began = performance.now(); !(await observed()); ) {
+      assert.equal((await one.invoke({ id: "2" }))["as"], as);
+      assert.ok(performance.now() - began < 30_000, `it reports: ${JSON.stringify(await world.reports())}`);
+    }
+    assert.equal((await one.invoke({ id: "3" }))["as"], as);
   });
 
   it("esbuild: the command makes a bundle that follows the log too", async () => {
@@ -298,6 +299,8 @@ describe("docs/subscribing.md, followed in a project that has nothing of this pa
       return done.has(body) || (language === "ts" && (sources.some((source) => source.includes(body)) || body.split("\n").every((line) => sources.some((source) => source.includes(line)))));
     };
     assert.deepEqual(blocks(text).filter((block) => !held(block)), []);
+    const readme = blocks(readFileSync(join(packageRoot, "README.md"), "utf8")).filter(({ language }) => language === "ts");
+    assert.deepEqual(readme.filter((block) => !sources.some((source) => source.includes(block.text))), []);
   });
 
   it("what people see is in the code, word for word", () => {

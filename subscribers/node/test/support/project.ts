@@ -1,27 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync, readdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+
+import { packageRoot, repositoryRoot } from "./goldens.js";
 
 const name = "@bank-platform/secret-broadcast";
 
-/** The package's own directory, from wherever the tests were compiled to. */
-export const packageRoot = find(dirname(fileURLToPath(import.meta.url)), (dir) => {
-  const file = join(dir, "package.json");
-  return existsSync(file) && (JSON.parse(readFileSync(file, "utf8")) as { name?: string }).name === name;
-});
-
-export const repositoryRoot = join(packageRoot, "..", "..");
-
 /** Where tools are kept that are installed once: as test/tools/with-ministack.sh says. */
 export const cacheRoot = process.env["CACHE_DIR"] ?? join(repositoryRoot, ".cache");
-
-function find(dir: string, is: (dir: string) => boolean): string {
-  if (is(dir)) return dir;
-  if (dir === dirname(dir)) throw new Error(`${name}'s package.json is nowhere above the tests`);
-  return find(dirname(dir), is);
-}
 
 /** Removes what a test made, when the test process ends. */
 const made: string[] = [];

@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { cacheRoot, packageRoot, temporary } from "./project.js";
+import { packageRoot } from "./goldens.js";
+import { cacheRoot, temporary } from "./project.js";
 
 const tools = join(packageRoot, "test", "sst");
 
