@@ -125,6 +125,7 @@ export class Checks {
       if (from.revision > 0) {
         const page = await deadline.run(async (signal) => log.since(from.revision, MAX_BEHIND + 2, signal));
         const first = page.rows[0];
+        this.mustBeOurs(first);
         if (first !== undefined && sameCursor(cursorOf(first), from) && page.rows.length <= MAX_BEHIND + 1) {
           this.apply(page, from, sent);
           return;
@@ -135,6 +136,7 @@ export class Checks {
         const page = await deadline.run(async (signal) => log.tail(limit, signal));
         const first = page.rows[0];
         if (first === undefined) throw new Error("the change log is empty");
+        this.mustBeOurs(first);
         // At least all rows that are young enough for late answers to be expected.
         if (page.rows.length < limit || page.date === undefined || ageOf(first, page) > LATE_FOR) {
           this.startAtHead(page, sent);
@@ -144,6 +146,14 @@ export class Checks {
     } finally {
       deadline.end();
     }
+  }
+
+  /** Another domain's log says nothing of this function's secrets: to follow it would be to follow nothing, unnoticed. */
+  private mustBeOurs(row: Row | undefined): void {
+    const { env, domain } = this.state.cfg;
+    if (row === undefined || (row.env === env && row.domain === domain)) return;
+    const remedy = "correct SECRET_BROADCAST_TABLE, or SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN";
+    throw new Error(`the change log is of ${row.env}/${row.domain}, this function is configured for ${env}/${domain}: ${remedy}`);
   }
 
   /** Marks what the rows after the cursor changed, then moves the cursor. On a gap it does not move. */

@@ -195,6 +195,7 @@ export class State {
   /** Something new is to be reported. */
   reportDue = false;
   private readonly prefix: string;
+  private toldOutside = false;
 
   constructor(readonly cfg: Settings) {
     this.prefix = namePrefix(cfg.env, cfg.domain);
@@ -228,6 +229,7 @@ export class State {
         onChange: [],
       };
       this.entries.set(id, entry);
+      if (!tracked) this.tellOutside(id);
     }
     return entry.alias ?? entry;
   }
@@ -245,6 +247,15 @@ export class State {
       entry.alias === undefined &&
       entry.onChange.length === 0;
     if (empty && this.entries.get(id) === entry) this.entries.delete(id);
+  }
+
+  /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: said once. */
+  private tellOutside(id: string): void {
+    const { mode, logger } = this.cfg;
+    if (mode === "off" || this.toldOutside || !/^(arn:.*:secret:)?\/bank\//.test(id)) return;
+    this.toldOutside = true;
+    const text = "a secret is outside what the change log speaks of: its TTL alone applies";
+    logger.warn(text, { secret: id, follows: this.prefix, check: "SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN" });
   }
 
   /**

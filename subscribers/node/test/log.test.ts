@@ -172,6 +172,41 @@ test("a restored table is followed", async () => {
   fetched(fake, 2); // what follows is applied row by row again
 });
 
+test("a restored table that is longer than what was applied is followed as well", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const restored = new Fake();
+  for (let i = 0; i < 5; i++) restored.put(API_KEY, `another ${i}`);
+  let log = fake.log;
+  const cache = fake.cache({ log: { since: (...a) => log.since(...a), tail: (...a) => log.tail(...a) } });
+  await reads(cache, "first");
+  fake.putSilently(PASSWORD, "second");
+  log = restored.log;
+  fake.clock.jump(NEXT_CHECK);
+  await reads(cache, "second");
+  assert.equal(cache.position().revision, 6);
+  assert.equal(cache.counts().checkFailures, 0);
+});
+
+test("a later change that is known counts more than an older one of a restored table", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const older = { ...fake.rows[1]! };
+  const stale = await fake.port.get(PASSWORD, {}, new AbortController().signal);
+  fake.put(PASSWORD, "second");
+  let log = fake.log;
+  const restored = new Fake();
+  restored.rows = [restored.rows[0]!, older].map((row, i) => ({ ...row, revision: i + 1, hash: `hash ${i}`, ...(i ? { previousHash: "hash 0" } : {}) }));
+  const cache = fake.cache({ log: { since: (...a) => log.since(...a), tail: (...a) => log.tail(...a) } });
+  await reads(cache, "second");
+  log = restored.log;
+  restored.clock.elapsed = NEXT_CHECK;
+  fake.clock.jump(NEXT_CHECK);
+  fake.editFetched = (got, version) => (version.id === undefined ? stale : got);
+  const { value } = await took(fake, cache.get(PASSWORD), 10);
+  assert.equal(value?.value, "second");
+});
+
 test("more than a hundred rows behind everything is fetched again", async () => {
   for (const [rows, want] of [[100, 1], [101, 2]] as const) {
     const fake = new Fake();
@@ -253,4 +288,34 @@ test("what a freeze has made old is not judged as young: the log's clock dates w
   const got = await cache.get(PASSWORD, { ttl: 1 });
   assert.equal(got.id, first);
   assert.equal(cache.counts().lateAnswers, 0);
+  const { known } = (cache as unknown as { state: { known: Map<string, unknown> } }).state;
+  assert.equal(known.size, 0, "what is old is not kept either");
+});
+
+test("another domain's log is not followed, and that is said", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache({ env: "tset" });
+  await reads(cache, "first");
+  assert.equal(fake.logReads, 0, "the secret is another env's");
+  assert.equal(fake.logs("outside what the change log speaks of"), 1);
+  await reads(cache, "first", fake.arn(PASSWORD));
+  assert.equal(fake.logs("outside what the change log speaks of"), 1);
+  await cache.invoke({}, undefined, async () => {});
+  assert.equal(cache.position().revision, 0);
+  assert.match(
+    String(fake.logged.at(-1)?.extra?.["error"]),
+    /the change log is of test\/payments, this function is configured for tset\/payments: correct SECRET_BROADCAST_TABLE/,
+  );
+});
+
+test("a table that another domain's log was restored into is not followed", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.editPage = (page) => ({ ...page, rows: page.rows.map((row) => ({ ...row, domain: "kyc" })) });
+  fake.clock.jump(NEXT_CHECK);
+  await reads(cache, "first");
+  assert.deepEqual([cache.counts().uncertain, cache.counts().checkFailures], [1, 1]);
 });

@@ -242,6 +242,23 @@ test("a push ignores the breaker", async () => {
   assert.equal(ack.secrets?.[0]?.versionId, second);
 });
 
+test("a push does not take the answer of a check that was sent before it", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  const log = gate();
+  fake.logGate = log.closed;
+  const read = cache.get(PASSWORD);
+  await settled();
+  fake.put(PASSWORD, "second");
+  fake.clock.jump(1);
+  const ack = push(cache, fake.invalidation(PASSWORD));
+  await settled();
+  log.open();
+  assert.equal((await ack).revision, 3);
+  assert.equal((await read).value, "second");
+});
+
 test("an invocation waits 50 ms at the most for what is on its way", async () => {
   const fake = new Fake();
   fake.logGate = gate().closed;
@@ -276,6 +293,7 @@ test("a fetch left on its way by a rest is not the next read's fault", async () 
     await fake.clock.advance(2); // the call of before ends
     assert.equal((await next).toString(), "[secret]");
   });
+  assert.equal(cache.counts().fetchFailures, 0);
   secrets.open();
 });
 
@@ -314,6 +332,8 @@ test("observing with a broken log costs a running function nothing", async () =>
   fetched(fake, 2);
   fake.put(PASSWORD, "second");
   await push(cache, fake.invalidation(PASSWORD));
+  fake.clock.jump(-DEFAULT_TTL / 2); // back to when it was read
+  await reads(cache, "first");
   fetched(fake, 2);
 });
 

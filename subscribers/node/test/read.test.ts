@@ -93,6 +93,9 @@ test("a fetch sent before clear does not refill what was cleared", async () => {
   cache.clear();
   await reads(cache, "second");
   fetched(fake, 3);
+  cache.clear();
+  fake.secretsError = named("ThrottlingException", "slow down");
+  assert.equal(await failure(cache.get(PASSWORD)), fake.secretsError); // nothing is left to fall back to
 });
 
 test("name, ARN and partial ARN are one secret", async () => {
@@ -249,6 +252,19 @@ test("a deleted secret is not served once the deletion is known, and not found i
   await reads(cache, "there now", API_KEY);
 });
 
+test("what Secrets Manager says is gone is not served from memory either", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.delete(PASSWORD);
+  fake.rows.pop(); // its event was lost
+  fake.clock.jump(61_000); // and it is no late answer
+  for (const ttl of [0, DEFAULT_TTL]) {
+    assert.equal((await failure(cache.get(PASSWORD, { ttl }))).name, "InvalidRequestException");
+  }
+});
+
 test("a known deletion is what the error says while Secrets Manager still answers with what was before", async () => {
   for (const [change, deleted] of [["delete", true], ["put", false]] as const) {
     const fake = new Fake();
@@ -325,6 +341,19 @@ test("after a minute what AWSCURRENT reads is the truth", async () => {
   assert.equal(cache.counts().lateAnswers, 0);
 });
 
+test("a change is forgotten after a minute also while the log cannot be read", async () => {
+  const fake = new Fake();
+  const first = fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  fake.put(PASSWORD, "second");
+  await reads(cache, "second");
+  fake.logError = new Error("broken");
+  fake.rollback(PASSWORD);
+  fake.clock.jump(61_000);
+  assert.equal((await cache.get(PASSWORD, { ttl: 1 })).id, first);
+  assert.equal(cache.counts().lateAnswers, 0);
+});
+
 test("a newer version than the one announced is kept", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");
@@ -333,6 +362,7 @@ test("a newer version than the one announced is kept", async () => {
   fake.put(PASSWORD, "second");
   fake.clock.jump(1);
   fake.putSilently(PASSWORD, "third");
+  await reads(cache, "third", PASSWORD, { ttl: 0 }); // before any check has told of the second
   fake.clock.jump(NEXT_CHECK);
   await reads(cache, "third");
   fetched(fake, 2);

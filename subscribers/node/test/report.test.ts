@@ -108,12 +108,12 @@ test("a report of a secret that waits to be refetched is followed by another", a
   const cache = fake.cache();
   await reads(cache, "first");
   await settled();
-  fake.put(PASSWORD, "second");
+  fake.refresh(PASSWORD);
   fake.clock.jump(10_001);
   await cache.invoke({}, undefined, async () => {}); // checks, reads nothing
   await settled();
   assert.deepEqual(fake.reports.at(-1)?.secrets, undefined);
-  await reads(cache, "second");
+  await reads(cache, "first");
   fake.clock.jump(10_001);
   await cache.invoke({}, undefined, async () => {});
   await settled();

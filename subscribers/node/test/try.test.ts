@@ -67,6 +67,16 @@ test("each version is tried once and three at the most, and the error names them
   );
 });
 
+test("AWSPENDING that still stands on the current version is not tried twice", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  fake.putPending(PASSWORD, "second");
+  fake.promote(PASSWORD);
+  const server = new Server("something else");
+  await failure(tries(fake.cache(), server, { pending: true }));
+  assert.deepEqual(server.uses, ["second"]);
+});
+
 test("what is no rejection is thrown as it is; of a later call it names the versions", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");
