@@ -26,7 +26,7 @@ $(NODE_MODULES): $(NODE)/package-lock.json
 
 test: $(NODE_MODULES) ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants
 	go vet ./...
-	bash test/tools/with-ministack.sh npm test --prefix $(NODE)
+	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh npm test --prefix $(NODE)
 	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
 	for code in test/fleet/node cmd/broadcaster/internal/demo/node; do $(NODE)/node_modules/.bin/tsc --project $$code || exit 1; done
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile

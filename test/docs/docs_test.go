@@ -79,13 +79,31 @@ func fenced(text string) []block {
 }
 
 func TestEveryBlockIsOfALanguageThatIsHeldToSomething(t *testing.T) {
-	known := map[string]bool{"sh": true, "go": true, "yaml": true, "json": true, "text": true}
+	known := map[string]bool{"sh": true, "go": true, "ts": true, "yaml": true, "json": true, "text": true}
 	for _, path := range documents(t) {
 		for i, b := range fenced(read(t, path)) {
 			if !known[b.language] {
-				t.Errorf("%s, block %d is of %q: sh runs, go stands in a program, yaml is a manifest, json parses, text is a drawing", path, i+1, b.language)
+				t.Errorf("%s, block %d is of %q: sh runs, go and ts stand in a program, yaml is a manifest, json parses, text is a drawing", path, i+1, b.language)
 			}
 		}
+	}
+}
+
+// typescript is the document whose commands and ts blocks are followed in a project of their own, by its test in
+// subscribers/node/test.
+const typescript = "docs/subscribing.md"
+
+func TestTypeScriptIsFollowedByItsOwnTest(t *testing.T) {
+	for _, b := range blocks(t, "ts") {
+		if !strings.HasPrefix(b.at, typescript) && !strings.HasPrefix(b.at, "subscribers/node/README.md") {
+			t.Errorf("%s: subscribers/node/test/subscribing.test.ts does not read it", b.at)
+		}
+	}
+	if !strings.Contains(read(t, "subscribers/node/test/subscribing.test.ts"), `"docs", "subscribing.md"`) {
+		t.Errorf("subscribers/node/test/subscribing.test.ts does not read %s", typescript)
+	}
+	if !strings.Contains(read(t, "Makefile"), "npm test --prefix subscribers/node") {
+		t.Error("make test does not run the tests of subscribers/node")
 	}
 }
 
@@ -95,6 +113,9 @@ func TestEveryCommandRuns(t *testing.T) {
 	long := regexp.MustCompile(`^make (test|mutants|bench|demo|fleet|kill)( ARGS=\S+)?$`)
 	seen := map[string]bool{}
 	for _, b := range blocks(t, "sh") {
+		if strings.HasPrefix(b.at, typescript) {
+			continue
+		}
 		for command := range strings.Lines(b.text) {
 			command = strings.TrimSpace(command)
 			if command == "" || seen[command] {

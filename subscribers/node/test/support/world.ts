@@ -20,8 +20,12 @@ import { type Change, type Kind, LOG_PARTITION, revisionKey, type Row } from "..
 import { gate } from "./fake.js";
 import { packageRoot, repositoryRoot } from "./goldens.js";
 
-const CHANGES = "changes";
-const REPORTS = "reports";
+/** Whose secrets and tables these are. */
+export interface Place {
+  env: string;
+  changes: string;
+  reports: string;
+}
 
 /** What a Meter does with a request before it is passed on, or instead: an HTTP status and a body, or nothing at all. */
 export type Fault = (operation: string) => Promise<{ status: number; body: string } | undefined> | undefined;
@@ -93,7 +97,6 @@ export interface StoredReport {
 
 /** One domain's secrets and log at an endpoint, changed as the broadcaster does. */
 export class World {
-  readonly env = "test";
   readonly domain = "payments";
   readonly meter: Meter;
   readonly admin: SecretsManagerClient;
@@ -104,6 +107,7 @@ export class World {
 
   private constructor(
     readonly endpoint: string,
+    private readonly place: Place,
     private readonly stop: () => Promise<void>,
   ) {
     this.meter = new Meter(endpoint);
@@ -111,15 +115,19 @@ export class World {
     this.tables = new Tables(this.admin, `${endpoint}/`);
   }
 
+  get env(): string {
+    return this.place.env;
+  }
+
   get credentials(): { accessKeyId: string; secretAccessKey: string } {
     return { accessKeyId: this.account, secretAccessKey: "placeholder" };
   }
 
-  static async open(kind: Kind_): Promise<World> {
+  static async open(kind: Kind_, place: Place = { env: "test", changes: "changes", reports: "reports" }): Promise<World> {
     const { endpoint, stop } = await STARTS[kind]();
-    const world = new World(endpoint, stop);
+    const world = new World(endpoint, place, stop);
     await world.meter.listen();
-    for (const name of [CHANGES, REPORTS]) await world.createTable(name);
+    for (const name of [place.changes, place.reports]) await world.createTable(name);
     await world.append();
     return world;
   }
@@ -146,8 +154,8 @@ export class World {
       AWS_LAMBDA_FUNCTION_VERSION: "7",
       AWS_LAMBDA_LOG_STREAM_NAME: "2026/11/23/[7]0f3a",
       POWERTOOLS_SERVICE_NAME: "payments-api",
-      SECRET_BROADCAST_TABLE: CHANGES,
-      SECRET_BROADCAST_REPORTS_TABLE: REPORTS,
+      SECRET_BROADCAST_TABLE: this.place.changes,
+      SECRET_BROADCAST_REPORTS_TABLE: this.place.reports,
       SECRET_BROADCAST_ENV: this.env,
       SECRET_BROADCAST_DOMAIN: this.domain,
       SECRET_BROADCAST_CHECK_EVERY: "500ms",
@@ -208,7 +216,7 @@ export class World {
     const detail = JSON.stringify(body);
     const row = { ...body, hash: createHash("sha256").update(detail).digest("hex") };
     await this.call("PutItem", {
-      TableName: CHANGES,
+      TableName: this.place.changes,
       Item: { pk: { S: LOG_PARTITION }, sk: { S: revisionKey(row.revision) }, hash: { S: row.hash }, detail: { S: detail } },
     });
     this.last = row;
@@ -234,7 +242,7 @@ export class World {
     const all: StoredReport[] = [];
     for (let i = 0; i < 16; i++) {
       const { body } = await this.call("Query", {
-        TableName: REPORTS,
+        TableName: this.place.reports,
         KeyConditionExpression: "pk = :pk",
         ExpressionAttributeValues: { ":pk": { S: `report#${i.toString(16)}` } },
       });

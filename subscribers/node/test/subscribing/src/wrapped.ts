@@ -1,0 +1,9 @@
+import { getSecret } from "@aws-lambda-powertools/parameters/secrets";
+import { withInvalidation } from "@bank-platform/secret-broadcast";
+
+import { pay, type Order } from "./orders.js";
+
+export const handler = withInvalidation(async (order: Order) => {
+  const connectionString = await getSecret("/bank/prod/payments/neon/connection-string", { maxAge: 300 });
+  return pay(order, String(connectionString));
+});
