@@ -66,7 +66,7 @@ type commandAnswer struct {
 	Is     invalidation.Pause `json:"is"` // after the command, or as it would be
 	// OpenFanouts is how many revisions still owe a function something, after the command.
 	OpenFanouts int `json:"openFanouts"`
-	// Problem says what of the deliveries did not succeed at once; it is tried again.
+	// Problem says why that number is not known.
 	Problem string `json:"problem,omitempty"`
 }
 
