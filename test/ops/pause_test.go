@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -221,15 +222,20 @@ func (w *world) change(n int) (eventID string) {
 	return eventID
 }
 
+// oncall is the environment of somebody on call.
+func (w *world) oncall() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + oncallAccount, "AWS_SECRET_ACCESS_KEY=placeholder",
+		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
+	}
+}
+
 // command runs a command line as somebody on call would.
 func (w *world) command(args ...string) (code int, stdout, stderr string) {
 	w.Helper()
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(w.Context(), w.program, args...)
-	cmd.Env = []string{
-		"AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + oncallAccount, "AWS_SECRET_ACCESS_KEY=placeholder",
-		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
-	}
+	cmd.Env = w.oncall()
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	_ = cmd.Run() // the exit code tells
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
@@ -361,6 +367,26 @@ func (w *world) wantFollowed(event string, d invalidation.Delivery) {
 	}
 	if metrics < 6 { // two of each invocation, one of each command
 		w.Errorf("%d lines of metrics", metrics)
+	}
+}
+
+// TestTheDocumentedCommandsRun, in their order, as they stand there.
+func TestTheDocumentedCommandsRun(t *testing.T) {
+	w := newWorld(t)
+	document, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster ((?:pause|resume) .*)$`).FindAllStringSubmatch(string(document), -1)
+	for _, c := range commands {
+		shell := exec.CommandContext(t.Context(), "bash", "-c", w.program+" "+c[1])
+		shell.Env = w.oncall()
+		if out, err := shell.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", c[0], err, out)
+		}
+	}
+	if records, err := w.store.Commands(t.Context()); err != nil || len(commands) != 3 || len(records) != 2 { // one is a dry run
+		t.Errorf("%d commands, %d records, %v", len(commands), len(records), err)
 	}
 }
 
