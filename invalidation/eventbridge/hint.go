@@ -19,7 +19,7 @@ import (
 // hintWithin bounds a hint: whoever sends one has more important things to do.
 const hintWithin = 2 * time.Second
 
-// ErrName: the name is not /bank/{env}/{domain}/{service}/{name}. A rotation function is given an ARN: ask DescribeSecret
+// ErrName says that a name is not /bank/{env}/{domain}/{service}/{name}. A rotation function is given an ARN: ask DescribeSecret
 // for the name.
 var ErrName = errors.New("not the name of a secret of a domain")
 

@@ -34,7 +34,7 @@ const (
 	answerWithin = 2 * time.Second
 )
 
-// ErrProof: what is to prove the caller proves nothing.
+// ErrProof says that what is to prove the caller proves nothing.
 var ErrProof = errors.New("the command does not prove who sends it")
 
 // Prove returns a proof, to be sent with the command with this digest, of whose credentials the client has.

@@ -401,7 +401,8 @@ func TestCommandsThatFailSaySo(t *testing.T) {
 		"no domain":           {[]string{"pause", "--env", "prod", "--reason", "x"}, 2, "broadcaster: name the broadcaster with --env and --domain\n"},
 		"no such broadcaster": {[]string{"pause", "--env", "prod", "--domain", "kyc", "--reason", "x"}, 1, "broadcaster: invoking prod-kyc-broadcaster:pause: "},
 		"another's function": {
-			[]string{"pause", "--env", "prod", "--domain", "kyc", "--reason", "x", "--function", broadcaster}, 1,
+			[]string{"pause", "--env", "prod", "--domain", "kyc", "--reason", "x", "--function", broadcaster},
+			1,
 			"broadcaster: the broadcaster refuses or fails (Unhandled): this is the broadcaster of prod/payments, and the command is for prod/kyc\n",
 		},
 		"no broadcaster": {[]string{"resume", "--env", "prod", "--domain", "payments", "--reason", "x", "--function", consumer}, 1, "broadcaster: invoking payments-api:resume: "},
