@@ -47,12 +47,12 @@ type hold struct {
 	asked time.Time
 }
 
-// on reports whether pushes are held back.
-func (h *hold) on(ctx context.Context) (bool, error) {
+// on reports whether pushes are held back, as of a while ago at the most.
+func (h *hold) on(ctx context.Context, ago time.Duration) (bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
-	if age := now.Sub(h.asked); !h.asked.IsZero() && age >= 0 && age < pauseFor {
+	if age := now.Sub(h.asked); !h.asked.IsZero() && age >= 0 && age < ago {
 		return h.is, nil
 	}
 	p, err := h.control.Pause(ctx)

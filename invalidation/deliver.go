@@ -137,7 +137,7 @@ func (b *Broadcaster) Deliver(ctx context.Context) error {
 		return fmt.Errorf("encoding the invalidation of revision %d: %w", head.Revision, err)
 	}
 	hold := &hold{control: b.cfg.Control, now: b.cfg.Now}
-	if _, err := hold.on(ctx); err != nil { // not to push only delays what the log has told already
+	if _, err := hold.on(ctx, pauseFor); err != nil { // not to push only delays what the log has told already
 		return b.resume(ctx, nil, err)
 	}
 	if err := b.pushAll(ctx, owed, fanOut{payload, head, hold}); err != nil {
@@ -149,7 +149,7 @@ func (b *Broadcaster) Deliver(ctx context.Context) error {
 			problem = errors.Join(problem, b.cfg.Fanouts.Close(ctx, f))
 		}
 	}
-	if paused, err := hold.on(ctx); err == nil && paused {
+	if paused, err := hold.on(ctx, 0); err == nil && paused { // asked anew: whoever ended it may have looked before we appended
 		return problem // whoever ends the pause has this resumed; until then nobody need come back
 	}
 	return b.resume(ctx, owed, problem)

@@ -120,6 +120,36 @@ func TestAPauseEndsAFanOutThatIsUnderWay(t *testing.T) {
 	})
 }
 
+// TestAPauseThatEndsMeanwhile: whoever ended it delivered before this revision was there, so this one asks to be resumed.
+func TestAPauseThatEndsMeanwhile(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		calls := &asked{}
+		b := w.broadcaster(func(cfg *invalidation.Config) {
+			cfg.Resumer, cfg.Control = calls, &ending{Control: w.store, asks: 2}
+		})
+		w.known(b)
+		w.deliver(b) // in which no time passes
+		if got := w.standing(1); len(got) != 1 || got[0] != "payments-api pending paused" || len(calls.after) != 1 {
+			t.Errorf("%v, asked to be resumed %v", got, calls.after)
+		}
+		w.deliver(b)
+		if len(w.open()) > 0 {
+			t.Errorf("open %v", w.open())
+		}
+	})
+}
+
+// ending is a pause that somebody ends after it was asked for so often.
+type ending struct {
+	invalidation.Control
+	asks int
+}
+
+func (e *ending) Pause(context.Context) (invalidation.Pause, error) {
+	e.asks--
+	return invalidation.Pause{Paused: e.asks > 0}, nil
+}
+
 // TestWithoutKnowingOfAPauseNothingIsPushed: the log has told already, and somebody may have asked for silence.
 func TestWithoutKnowingOfAPauseNothingIsPushed(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

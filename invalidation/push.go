@@ -85,7 +85,7 @@ func (b *Broadcaster) settleDebt(ctx context.Context, d *debt, f fanOut) []Deliv
 	result := Delivery{Outcome: d.outcome, Reason: d.reason}
 	switch {
 	case d.outcome == Pending && d.reason == "":
-		switch held, err := f.hold.on(ctx); {
+		switch held, err := f.hold.on(ctx, pauseFor); {
 		case err != nil:
 			return d.deliveries // as if the time were over
 		case held:
