@@ -15,7 +15,7 @@ func TestWhenTheQueueTookAMessage(t *testing.T) {
 		`{"SentTimestamp":"yesterday"}`:                                   {},
 		`{"SentTimestamp":"-1"}`:                                          {},
 		`{"SentTimestamp":1795428000123}`:                                 {},
-		`{}`: {}, `[]`: {}, `null`: {}, `"x"`: {},
+		`{}`:                                                              {}, `[]`: {}, `null`: {}, `"x"`: {},
 	} {
 		payload := `{"Records":[{"messageId":"m1","eventSource":"aws:sqs","attributes":` + attributes + `,"body":"[{\"source\":\"aws.events\",\"detail-type\":\"Scheduled Event\"},{\"source\":\"aws.events\",\"detail-type\":\"Scheduled Event\"}]"}]}`
 		results := events.Parse([]byte(payload))
