@@ -27,8 +27,8 @@ const (
 
 const (
 	maxReason = 500
-	// maxCommand is more than any command has.
-	maxCommand = 32 << 10
+	// commandWithin is where a command says that it is one; a batch of events is not searched for it to its end.
+	commandWithin = 1 << 10
 )
 
 // callers says who sends a command.
@@ -92,11 +92,11 @@ func (o order) check() error {
 
 // readCommand tells whether a payload is a command.
 func readCommand(payload []byte) (c command, ours bool, err error) {
-	if !bytes.Contains(payload[:min(len(payload), maxCommand)], []byte(`"secretBroadcasterCommand"`)) {
+	if !bytes.Contains(payload[:min(len(payload), commandWithin)], []byte(`"secretBroadcasterCommand"`)) {
 		return command{}, false, nil
 	}
 	var is commandPayload
-	if len(payload) > maxCommand || json.Unmarshal(payload, &is) != nil || is.Command == nil {
+	if json.Unmarshal(payload, &is) != nil || is.Command == nil {
 		return command{}, false, nil
 	}
 	return *is.Command, true, is.Command.Order.check()

@@ -14,6 +14,7 @@ import (
 	awssecretsmanager "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
@@ -108,6 +109,25 @@ func TestWhatIsLeftIsMeasured(t *testing.T) {
 		time.Sleep(time.Minute)
 		l.receive(messages(hint("mySecret")))
 		l.wantMeasured(map[metricName][]float64{undelivered: {1}, pending: {0}, openFanouts: {0}})
+	})
+}
+
+// TestDeliveriesOfALogThatWasReplacedAreNotPending: a restore may have left them.
+func TestDeliveriesOfALogThatWasReplacedAreNotPending(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		old := invalidation.Delivery{Revision: 2, Hash: "of before", Subscription: "payments-old", Function: "payments-old", Outcome: invalidation.Pending}
+		if err := l.store().Record(t.Context(), []invalidation.Delivery{old}); err != nil {
+			t.Fatal(err)
+		}
+		l.on(func(w *world) {
+			w.answer = func(out http.ResponseWriter, _ wire.Invalidation) bool {
+				out.Header().Set("X-Amzn-Errortype", "TooManyRequestsException")
+				out.WriteHeader(http.StatusTooManyRequests)
+				return true
+			}
+		})
+		l.receive(messages(moved(neon, l.put(t, neon, "one"))))
+		l.wantMeasured(map[metricName][]float64{pending: {1}, openFanouts: {1}})
 	})
 }
 
