@@ -75,6 +75,8 @@ type Result struct {
 	EventID, DetailType, EventName string
 	// MessageID is the SQS message the event came in, or empty. Several events of one message have the same.
 	MessageID string
+	// Sent is when the queue took that message; zero if it does not say.
+	Sent time.Time
 }
 
 // A shape parses the events of one source and detail-type.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -21,6 +23,18 @@ type record struct {
 	Source    string       `json:"eventSource"` // SNS: EventSource
 	Body      string       `json:"body"`
 	SNS       notification `json:"Sns"`
+	SQS       struct {
+		Sent string `json:"SentTimestamp"` // milliseconds since 1970
+	} `json:"attributes"`
+}
+
+// sent is when SQS took the message, or zero if it does not say.
+func (r record) sent() time.Time {
+	ms, err := strconv.ParseInt(r.SQS.Sent, 10, 64)
+	if err != nil || ms <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
 }
 
 // A notification is what SNS puts around one event, unless a subscription asks for raw messages
@@ -138,7 +152,7 @@ func parseRecords(records []record) []Result {
 	results := make([]Result, 0, len(records))
 	for i, record := range records {
 		for _, r := range record.parse(i) {
-			r.MessageID = record.MessageID
+			r.MessageID, r.Sent = record.MessageID, record.sent()
 			results = append(results, r)
 		}
 	}

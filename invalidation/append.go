@@ -68,7 +68,7 @@ func (b *Broadcaster) nameOf(ctx context.Context, s events.Signal) (name string,
 	elsewhere := s.Account != "" && s.Account != b.cfg.Account || s.Region != "" && s.Region != b.cfg.Region
 	if s.Env != b.cfg.Env || s.Domain != b.cfg.Domain || elsewhere {
 		b.cfg.Logger.Error("an event of another domain, account or Region arrived: the rule that sent it is wrong",
-			"event", s.EventID, "env", s.Env, "domain", s.Domain, "account", s.Account, "region", s.Region)
+			"eventId", s.EventID, "env", s.Env, "domain", s.Domain, "account", s.Account, "region", s.Region)
 		return "", Misrouted, nil
 	}
 	if s.Name != "" {
@@ -209,7 +209,7 @@ func (t *batch) round(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
 	}
-	t.b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "event", a.Causes[0].EventID)
+	t.b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
 	for name, again := range again {
 		t.end(name, again, Appended)
 	}
@@ -356,6 +356,18 @@ func (t *batch) causes(name string) []Cause {
 	}
 	kept[len(kept)-1].More = len(told) - len(kept)
 	return kept
+}
+
+// EventIDs are the events that made the revision, each once: what follows a change from its event to its acks. Of more than
+// one row has room for changes the audit record alone has the rest.
+func (a Append) EventIDs() []string {
+	ids := []string{}
+	for _, c := range a.Causes {
+		if len(ids) < maxPerRow && c.EventID != "" && !slices.Contains(ids, c.EventID) {
+			ids = append(ids, c.EventID)
+		}
+	}
+	return ids
 }
 
 // cut bounds a text of somebody else's.

@@ -66,8 +66,8 @@ type Functions interface {
 type Reports interface {
 	// Of returns the newest report of each environment of a service.
 	Of(ctx context.Context, service string) ([]wire.Report, error)
-	// InUse returns the names of the secrets that any environment holds.
-	InUse(ctx context.Context) ([]string, error)
+	// All returns the newest report of each environment of the domain.
+	All(ctx context.Context) ([]wire.Report, error)
 }
 
 // An Audience says which functions a push may be sent to, so that a push never runs business code: a function without

@@ -56,14 +56,8 @@ func (r *registry) Of(_ context.Context, service string) ([]wire.Report, error) 
 	return all, r.readErr
 }
 
-func (r *registry) InUse(context.Context) ([]string, error) {
-	var names []string
-	for _, report := range r.reports {
-		for _, secret := range report.Secrets {
-			names = append(names, secret.Name)
-		}
-	}
-	return names, r.readErr
+func (r *registry) All(context.Context) ([]wire.Report, error) {
+	return r.reports, r.readErr
 }
 
 // ready is a function payments-api:live whose version 7 runs the client, and payments-api whose $LATEST does.
@@ -101,7 +95,7 @@ func (willing) Of(context.Context, string) ([]wire.Report, error) {
 	return []wire.Report{{TakesInvalidations: true, Function: willingARN, Version: "1", Started: time.Unix(1, 0)}}, nil
 }
 
-func (willing) InUse(context.Context) ([]string, error) { return nil, nil }
+func (willing) All(context.Context) ([]wire.Report, error) { return nil, nil }
 
 func everybody() *invalidation.Audience {
 	return invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil)

@@ -99,7 +99,7 @@ type ports struct {
 func (w *world) behind(f *fault) ports { return ports{f, w.describer(), w.lister(), w.store, w} }
 
 func (p ports) configure(cfg *invalidation.Config) {
-	cfg.Secrets, cfg.Log, cfg.Fanouts, cfg.Pusher, cfg.Lister, cfg.Sweeps = p, p, p, p, p, p
+	cfg.Secrets, cfg.Log, cfg.Fanouts, cfg.Pusher, cfg.Lister, cfg.Sweeps, cfg.Control = p, p, p, p, p, p, p
 	cfg.Audience = invalidation.NewAudience("prod", "payments", p, p, nil)
 }
 
@@ -111,8 +111,16 @@ func (p ports) Of(ctx context.Context, service string) ([]wire.Report, error) {
 	return faulty(p.f, func() ([]wire.Report, error) { return willing{}.Of(ctx, service) })
 }
 
-func (p ports) InUse(ctx context.Context) ([]string, error) {
-	return faulty(p.f, func() ([]string, error) { return willing{}.InUse(ctx) })
+func (p ports) All(ctx context.Context) ([]wire.Report, error) {
+	return faulty(p.f, func() ([]wire.Report, error) { return willing{}.All(ctx) })
+}
+
+func (p ports) Pause(ctx context.Context) (invalidation.Pause, error) {
+	return faulty(p.f, func() (invalidation.Pause, error) { return p.store.Pause(ctx) })
+}
+
+func (p ports) SetPause(context.Context, invalidation.Pause, invalidation.Command) error {
+	panic("a broadcaster does not pause itself")
 }
 
 func (p ports) List(ctx context.Context, prefix string) ([]invalidation.Listed, error) {

@@ -44,13 +44,16 @@ const (
 	LogUnread    Reason = "log-unread"     // the environment could not read the log, or refused the invalidation
 	Behind       Reason = "behind"         // the environment's ack is of an older revision
 	OtherLog     Reason = "other-log"      // the environment's ack is of a row that is not in the log
+	Paused       Reason = "paused"         // pending: somebody has pushes held back
 )
 
 // Delivery is one invalidation to one function of a subscription.
 type Delivery struct {
 	Revision int64 `json:"revision"`
 	// Hash is the revision's: a delivery of a row that a restore took away says nothing of the one in its place.
-	Hash         string    `json:"hash"`
+	Hash string `json:"hash"`
+	// EventIDs are the events that made the revision.
+	EventIDs     []string  `json:"eventIds,omitempty"`
 	Subscription string    `json:"subscription"` // the service's name
 	Function     string    `json:"function"`     // empty if it is the reporting ones, and none has reported
 	Outcome      Outcome   `json:"outcome"`
@@ -69,6 +72,9 @@ func (d Delivery) final() bool { return d.Outcome != Pending }
 type Fanout struct {
 	Position
 	Names []string `json:"names"`
+	// EventIDs are the events that made the revision, and Appended is when it was appended.
+	EventIDs []string  `json:"eventIds,omitempty"`
+	Appended time.Time `json:"appended,omitzero"`
 }
 
 // Fanouts keeps what is still to be delivered and what became of it.
@@ -130,7 +136,11 @@ func (b *Broadcaster) Deliver(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encoding the invalidation of revision %d: %w", head.Revision, err)
 	}
-	if err := b.pushAll(ctx, owed, payload, head); err != nil {
+	hold := &hold{control: b.cfg.Control, now: b.cfg.Now}
+	if _, err := hold.on(ctx, pauseFor); err != nil { // not to push only delays what the log has told already
+		return b.resume(ctx, nil, err)
+	}
+	if err := b.pushAll(ctx, owed, fanOut{payload, head, hold}); err != nil {
 		return b.resume(ctx, owed, err) // what is not recorded is not closed either, or nobody would see it
 	}
 	var problem error
@@ -139,7 +149,17 @@ func (b *Broadcaster) Deliver(ctx context.Context) error {
 			problem = errors.Join(problem, b.cfg.Fanouts.Close(ctx, f))
 		}
 	}
+	if paused, err := hold.on(ctx, 0); err == nil && paused { // asked anew: whoever ended it may have looked before we appended
+		return problem // whoever ends the pause has this resumed; until then nobody need come back
+	}
 	return b.resume(ctx, owed, problem)
+}
+
+// A fanOut is what one Deliver pushes.
+type fanOut struct {
+	payload []byte
+	head    wire.Row
+	hold    *hold
 }
 
 const (
@@ -250,7 +270,7 @@ func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 		if delivery.Outcome != "" && delivery.final() {
 			return
 		}
-		delivery.Revision, delivery.Hash, delivery.Outcome = f.Revision, f.Hash, Pending
+		delivery.Revision, delivery.Hash, delivery.EventIDs, delivery.Outcome = f.Revision, f.Hash, f.EventIDs, Pending
 		delivery.Subscription, delivery.Function = s.Service, t.function
 		at := deliveryKey{s.Service, t.function}
 		if byName[at] == nil {

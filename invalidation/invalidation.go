@@ -127,6 +127,7 @@ type Config struct {
 	Audience      *Audience                  // required: who may be pushed to
 	Lister        Lister                     // required
 	Sweeps        Sweeps                     // required
+	Control       Control                    // required: whether pushes are paused
 	Subscriptions *subscribers.Subscriptions // required; may be empty
 
 	// Resumer is asked for another invocation if a delivery is left pending. Nil: whatever invokes next resumes it.
@@ -173,6 +174,7 @@ func New(cfg Config) (*Broadcaster, error) {
 		{"Audience", cfg.Audience != nil},
 		{"Lister", cfg.Lister != nil},
 		{"Sweeps", cfg.Sweeps != nil},
+		{"Control", cfg.Control != nil},
 		{"Subscriptions", cfg.Subscriptions != nil},
 	} {
 		if !required.set {

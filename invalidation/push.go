@@ -19,7 +19,7 @@ const (
 )
 
 // pushAll pushes to every subscription, at most MaxPushes at once, and records the results as they come.
-func (b *Broadcaster) pushAll(ctx context.Context, owed debts, payload []byte, head wire.Row) error {
+func (b *Broadcaster) pushAll(ctx context.Context, owed debts, f fanOut) error {
 	var (
 		work    = make(chan *debt)
 		results = make(chan []Delivery, len(owed))
@@ -28,8 +28,7 @@ func (b *Broadcaster) pushAll(ctx context.Context, owed debts, payload []byte, h
 	for range min(b.cfg.MaxPushes, len(owed)) {
 		wg.Go(func() {
 			for d := range work {
-				b.settleDebt(ctx, d, payload, head)
-				results <- d.deliveries
+				results <- b.settleDebt(ctx, d, f)
 			}
 		})
 	}
@@ -77,15 +76,26 @@ func (b *Broadcaster) recordAll(ctx context.Context, results <-chan []Delivery) 
 	return problem
 }
 
-// settleDebt brings one function's open deliveries as far as one push with its quick retries can.
-func (b *Broadcaster) settleDebt(ctx context.Context, d *debt, payload []byte, head wire.Row) {
+// settleDebt brings one function's open deliveries as far as one push with its quick retries can, and returns what is to be
+// recorded.
+func (b *Broadcaster) settleDebt(ctx context.Context, d *debt, f fanOut) []Delivery {
 	if ctx.Err() != nil || len(d.deliveries) == 0 {
-		return // the time is over, or nothing is due: this was no attempt
+		return d.deliveries // the time is over, or nothing is due: this was no attempt
 	}
 	result := Delivery{Outcome: d.outcome, Reason: d.reason}
 	switch {
 	case d.outcome == Pending && d.reason == "":
-		result = b.push(ctx, d, payload, head)
+		switch held, err := f.hold.on(ctx, pauseFor); {
+		case err != nil:
+			return d.deliveries // as if the time were over
+		case held:
+			news := d.heldBack(b.cfg.Now().UTC())
+			for _, delivery := range news {
+				b.tell(delivery)
+			}
+			return news
+		}
+		result = b.push(ctx, d, f.payload, f.head)
 	case d.outcome == Pending:
 		result.Attempts = 1
 	}
@@ -96,10 +106,13 @@ func (b *Broadcaster) settleDebt(ctx context.Context, d *debt, payload []byte, h
 	}
 	if result.Outcome == Acknowledged {
 		for _, delivery := range d.waiting {
-			d.deliveries = append(d.deliveries, delivery.after(result, now, b.cfg))
+			delivery = delivery.after(result, now, b.cfg)
+			d.deliveries = append(d.deliveries, delivery)
+			b.tell(delivery)
 		}
 		d.waiting = nil
 	}
+	return d.deliveries
 }
 
 // after returns a delivery as it stands after a push and its quick retries.
@@ -121,13 +134,24 @@ func (d Delivery) after(result Delivery, now time.Time, cfg Config) Delivery {
 	return d
 }
 
-// tell logs what somebody should hear of: the log alone serves a function that is not pushed to, but its team meant a push.
+// tell logs how a delivery stands, with the events that it goes back to: what somebody should hear of as a warning or an
+// error. The log alone serves a function that is not pushed to, but its team meant a push.
 func (b *Broadcaster) tell(d Delivery) {
-	line := []any{"subscription", d.Subscription, "function", d.Function, "revision", d.Revision, "reason", d.Reason}
+	line := []any{"eventIds", d.EventIDs, "revision", d.Revision, "hash", d.Hash, "subscription", d.Subscription, "function", d.Function, "attempts", d.Attempts}
+	if d.Outcome != Acknowledged {
+		line = append(line, "reason", d.Reason)
+	}
+	if d.Ack != nil { // where the function's own log lines are
+		line = append(line, "environment", d.Ack.Environment, "logStream", d.Ack.LogStream)
+	}
 	switch {
+	case d.Outcome == Acknowledged:
+		b.cfg.Logger.Info("a push was acknowledged", line...)
+	case d.Outcome == Pending:
+		b.cfg.Logger.Info("a push is pending", append(line, "error", d.Error)...)
 	case d.Outcome == Undelivered:
-		b.cfg.Logger.Error("a push failed", append(line, "attempts", d.Attempts, "error", d.Error)...)
-	case d.Outcome == Skipped && d.Reason != Pull:
+		b.cfg.Logger.Error("a push failed", append(line, "error", d.Error)...)
+	case d.Reason != Pull:
 		b.cfg.Logger.Warn("a function is not pushed to", line...)
 	}
 }

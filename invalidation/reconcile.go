@@ -71,6 +71,8 @@ type Reconciled struct {
 	Failed    int // secrets of which Secrets Manager did not say how they are: they stay suspect
 	Full      bool
 	Completed bool // everything that was suspect has been looked at, but for known secrets that failed
+	// Reports are what the domain's environments have reported; nil if that could not be read.
+	Reports []wire.Report
 }
 
 // Reconcile finds changes whose events never came and appends them. It describes what is suspect: what the list shows as
@@ -90,11 +92,19 @@ func (b *Broadcaster) Reconcile(ctx context.Context) (Reconciled, error) {
 			return Reconciled{}, fmt.Errorf("writing when reconciling began: %w", err)
 		}
 	}
-	suspects, others, listed, err := b.suspects(ctx)
+	reports, err := b.cfg.Audience.reports.All(ctx)
 	if err != nil {
-		return Reconciled{}, err
+		return Reconciled{}, fmt.Errorf("reading which secrets are in use: %w", err)
+	}
+	if reports == nil {
+		reports = []wire.Report{} // nil would say that they could not be read
+	}
+	suspects, others, listed, err := b.suspects(ctx, inUse(reports))
+	if err != nil {
+		return Reconciled{Reports: reports}, err
 	}
 	sweep := &sweep{b: b, began: began, news: progress.news()}
+	sweep.Reports = reports
 	sweep.Listed = listed
 	_, err = sweep.confirm(ctx, suspects)
 	if err == nil {
@@ -151,7 +161,7 @@ func (p Progress) news() time.Time {
 }
 
 // suspects returns the names to describe at once, those of all other secrets, both sorted, and how many are listed.
-func (b *Broadcaster) suspects(ctx context.Context) (suspects, others []string, listed int, err error) {
+func (b *Broadcaster) suspects(ctx context.Context, inUse []string) (suspects, others []string, listed int, err error) {
 	rows, err := b.cfg.Sweeps.Secrets(ctx) // before the head: no row claims a later revision
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("reading all secrets' rows: %w", err)
@@ -164,10 +174,6 @@ func (b *Broadcaster) suspects(ctx context.Context) (suspects, others []string, 
 	all, err := b.cfg.Lister.List(ctx, prefix)
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("listing secrets: %w", err)
-	}
-	inUse, err := b.cfg.Audience.reports.InUse(ctx)
-	if err != nil {
-		return nil, nil, 0, fmt.Errorf("reading which secrets are in use: %w", err)
 	}
 	known, suspect, there := map[string]SecretRow{}, map[string]bool{}, map[string]bool{}
 	for _, row := range rows {
@@ -193,6 +199,18 @@ func (b *Broadcaster) suspects(ctx context.Context) (suspects, others []string, 
 		}
 	}
 	return suspects, others, len(all), nil
+}
+
+// inUse returns the names of the secrets that any environment holds.
+func inUse(reports []wire.Report) []string {
+	var names []string
+	for _, r := range reports {
+		for _, s := range r.Secrets {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // suspect: whatever the list says, the secret has to be looked at: it was not found once, or the log was restored to before

@@ -27,6 +27,10 @@ func (w *world) reconcile(b *invalidation.Broadcaster, want invalidation.Reconci
 	if err != nil {
 		w.t.Errorf("reconciling: %v", err)
 	}
+	if got.Reports == nil {
+		w.t.Error("the reports are not handed on")
+	}
+	got.Reports = nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.t.Errorf("reconciled (-want +got):\n%s", diff)
 	}

@@ -116,7 +116,7 @@ func (w *world) broadcaster(edits ...func(*invalidation.Config)) *invalidation.B
 	w.t.Helper()
 	cfg := invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
-		Secrets: w.describer(), Log: w.store, Fanouts: w.store, Pusher: w, Audience: everybody(), Lister: w.lister(), Sweeps: w.store,
+		Secrets: w.describer(), Log: w.store, Fanouts: w.store, Pusher: w, Audience: everybody(), Lister: w.lister(), Sweeps: w.store, Control: w.store,
 		Subscriptions: subscribed(w.t, subscribers.Service{Name: "payments-api", Secrets: []string{"**"}}),
 		Logger:        slog.New(slog.DiscardHandler),
 	}

@@ -76,14 +76,14 @@ func (i *item) unfinished() bool {
 }
 
 // tell logs one line per event.
-func (t batch) tell(ctx context.Context, logger *slog.Logger, revisions map[string]int64) {
+func (t batch) tell(ctx context.Context, logger *slog.Logger, seen *witness) {
 	for _, i := range t {
 		level := slog.LevelInfo
 		if i.unfinished() || i.Warning {
 			level = slog.LevelWarn
 		}
 		line := []slog.Attr{
-			slog.String("event", i.EventID), slog.String("detailType", i.DetailType), slog.String("outcome", i.outcome),
+			slog.String("eventId", i.EventID), slog.String("detailType", i.DetailType), slog.String("outcome", i.outcome),
 		}
 		if i.MessageID != "" {
 			line = append(line, slog.String("message", i.MessageID))
@@ -94,8 +94,10 @@ func (t batch) tell(ctx context.Context, logger *slog.Logger, revisions map[stri
 		if i.Warning {
 			line = append(line, slog.String("secret", i.About))
 		}
-		if revision := revisions[i.Signal.Name]; revision > 0 {
-			line = append(line, slog.Int64("revision", revision))
+		if i.outcome == string(invalidation.Appended) || i.outcome == string(invalidation.Duplicate) {
+			if revision := seen.revisionOf(i.Signal.Name); revision > 0 { // where what became of the change is found
+				line = append(line, slog.Int64("revision", revision))
+			}
 		}
 		if i.reason != "" {
 			line = append(line, slog.String("reason", i.reason))

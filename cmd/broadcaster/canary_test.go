@@ -82,7 +82,7 @@ func (l *lab) wantNothingTold(t *testing.T, said string) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	places := map[string]string{"an answer or error": said, "a log line": l.logs.String(), "a request": strings.Join(l.sent, "\n")}
+	places := map[string]string{"an answer or error": said, "a log line": l.logs.String(), "a metric": l.metrics.String(), "a request": strings.Join(l.sent, "\n")}
 	files, err := filepath.Glob(filepath.Join(l.directory, "*"))
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func (l *lab) wantNothingTold(t *testing.T, said string) {
 			t.Errorf("%s holds a planted value: …%s…", place, text[max(0, at-200):min(len(text), at+100)])
 		}
 	}
-	if len(places["a table"]) == 0 || l.logs.Len() == 0 || len(l.sent) == 0 {
+	if len(places["a table"]) == 0 || l.logs.Len() == 0 || l.metrics.Len() == 0 || len(l.sent) == 0 {
 		t.Error("there is nothing to look through")
 	}
 }

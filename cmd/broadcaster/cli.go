@@ -73,6 +73,8 @@ func commands() []*cobra.Command {
 	return []*cobra.Command{
 		newDemo(),
 		newExplain(),
+		newPause(),
+		newResume(),
 		newVersion(),
 		newCompletion(),
 	}

@@ -28,6 +28,7 @@ type lab struct {
 	*world
 	handler *handler
 	logs    *bytes.Buffer
+	metrics *bytes.Buffer
 }
 
 // inLab runs a test in a bubble.
@@ -55,8 +56,8 @@ func (l *lab) restart() {
 		reportsTable: reportsTable, queueURL: "https://sqs.eu-west-2.amazonaws.com/" + account + "/prod-payments-broadcaster",
 		subscriptions: s, maxPushes: 5, pushTimeout: 10 * time.Second,
 	}
-	l.logs = new(bytes.Buffer)
-	l.handler = newHandler(cfg, l.config(l.world), slog.New(slog.NewJSONHandler(l.logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	l.logs, l.metrics = new(bytes.Buffer), new(bytes.Buffer)
+	l.handler = newHandler(cfg, l.config(l.world), slog.New(slog.NewJSONHandler(l.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), l.metrics)
 }
 
 // invocation is the context of one, which ends after a minute.
@@ -132,8 +133,8 @@ const tick = `{"id":"tick-1","detail-type":"Scheduled Event","source":"aws.event
 
 // A line is what an event's log line says.
 type line struct {
-	Event, DetailType, Outcome, Message, Reason, RequestID string
-	Revision                                               int64
+	EventID, DetailType, Outcome, Message, Reason, RequestID string
+	Revision                                                 int64
 }
 
 // lines returns the events' log lines since the last call.
@@ -189,7 +190,7 @@ func TestAChangeIsAppendedAndPushed(t *testing.T) {
 		if changes := l.head(t).Changes; len(changes) != 1 || changes[0].Name != neon || changes[0].VersionID != version {
 			t.Errorf("the log says %+v", changes)
 		}
-		want := []line{{Event: "event-of-" + version, DetailType: "Secret Label Updated", Outcome: "appended", Message: "m1", RequestID: "request-1", Revision: 2}}
+		want := []line{{EventID: "event-of-" + version, DetailType: "Secret Label Updated", Outcome: "appended", Message: "m1", RequestID: "request-1", Revision: 2}}
 		if diff := cmp.Diff(want, l.lines()); diff != "" {
 			t.Errorf("log (-want +got):\n%s", diff)
 		}

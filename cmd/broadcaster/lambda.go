@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
-	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
 const (
@@ -43,22 +43,36 @@ func serve(ctx context.Context, environ []string, std stdio) int {
 	}
 	is := thisBuild()
 	logger.InfoContext(ctx, "started", "version", is.Version, "revision", is.Revision, "env", cfg.env, "domain", cfg.domain)
-	lambda.StartWithOptions(newHandler(cfg, on, logger).handle, lambda.WithContext(ctx))
+	lambda.StartWithOptions(newHandler(cfg, on, logger, std.out).serve, lambda.WithContext(ctx))
 	return 1
 }
 
 // A handler answers this function's invocations. It is safe for concurrent use.
 type handler struct {
-	parts invalidation.Config // without what only an invocation knows
-	begun atomic.Bool         // the log is not empty any more
+	parts   invalidation.Config // without what only an invocation knows
+	reports invalidation.Reports
+	tallies tallies
+	callers callers
+	metrics io.Writer
+	begun   atomic.Bool // the log is not empty any more
+}
+
+// serve answers one invocation: a command, or whatever else as events.
+func (h *handler) serve(ctx context.Context, payload json.RawMessage) (any, error) {
+	if c, ours, err := readCommand(payload); ours {
+		if err != nil {
+			return nil, err
+		}
+		return h.command(ctx, c)
+	}
+	return h.handle(ctx, payload)
 }
 
 // handle takes one payload from event to pushes. A message comes back until it is understood and appended; after that its
 // delivery is in the store, and the next invocation, whatever its occasion, resumes it.
 func (h *handler) handle(ctx context.Context, payload json.RawMessage) (answer, error) {
-	logger := h.logger(ctx)
-	log := &recorded{Log: h.parts.Log, revisions: map[string]int64{}}
-	b, err := h.broadcaster(ctx, log, logger)
+	began, logger, seen := time.Now(), h.logger(ctx), newWitness(h.parts)
+	b, err := h.broadcaster(ctx, seen, logger)
 	if err != nil {
 		return answer{}, err
 	}
@@ -69,18 +83,29 @@ func (h *handler) handle(ctx context.Context, payload json.RawMessage) (answer, 
 	if err := batch.confirm(ctx, b); err != nil {
 		logger.ErrorContext(ctx, "confirming", "error", err)
 	}
-	batch.tell(ctx, logger, log.revisions)
-	if len(batch.of(events.Scheduled)) == 0 {
+	batch.tell(ctx, logger, seen)
+	h.write(ctx, logger, h.handled(ctx, logger, batch, seen, began)) // now: delivering may take minutes, or be killed
+	result := readings{}
+	if ticks := batch.of(events.Scheduled); len(ticks) == 0 {
 		deliver(ctx, b, logger)
-		return batch.answer()
+	} else {
+		h.tick(ctx, b, logger, ticks, seen, result)
 	}
+	seen.delivered(result)
+	h.write(ctx, logger, result)
+	return batch.answer()
+}
+
+// tick delivers what is open, and looks for what nobody told of.
+func (h *handler) tick(ctx context.Context, b *invalidation.Broadcaster, logger *slog.Logger, ticks batch, seen *witness, result readings) {
 	half, cancel := halfOf(ctx) // or a long fan-out would leave nothing to reconcile in
 	deliver(half, b, logger)
 	cancel()
-	if reconcile(ctx, b, logger) > 0 {
+	r, err := reconcile(ctx, b, logger)
+	h.ticked(ctx, b, logger, seen, tickResult{ticks, r, err}, result)
+	if r.Found > 0 {
 		deliver(ctx, b, logger)
 	}
-	return batch.answer()
 }
 
 func (h *handler) logger(ctx context.Context) *slog.Logger {
@@ -92,18 +117,27 @@ func (h *handler) logger(ctx context.Context) *slog.Logger {
 }
 
 // broadcaster returns one for this invocation, whose account is that of the function.
-func (h *handler) broadcaster(ctx context.Context, log invalidation.Log, logger *slog.Logger) (*invalidation.Broadcaster, error) {
+func (h *handler) broadcaster(ctx context.Context, seen *witness, logger *slog.Logger) (*invalidation.Broadcaster, error) {
+	function, err := invoked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parts := h.parts
+	parts.Account, parts.Log, parts.Fanouts, parts.Control, parts.Logger = function.AccountID, seen, seen, seen, logger
+	return invalidation.New(parts)
+}
+
+// invoked returns the ARN with which this function was invoked.
+func invoked(ctx context.Context) (arn.ARN, error) {
 	invocation, ok := lambdacontext.FromContext(ctx)
 	if !ok {
-		return nil, errors.New("the invocation does not say which function it is of")
+		return arn.ARN{}, errors.New("the invocation does not say which function it is of")
 	}
 	function, err := arn.Parse(invocation.InvokedFunctionArn)
 	if err != nil {
-		return nil, fmt.Errorf("reading the invoked function's ARN: %w", err)
+		return arn.ARN{}, fmt.Errorf("reading the invoked function's ARN: %w", err)
 	}
-	parts := h.parts
-	parts.Account, parts.Log, parts.Logger = function.AccountID, log, logger
-	return invalidation.New(parts)
+	return function, nil
 }
 
 // begin begins an empty log: once in a process, and at every tick, since the table may have been restored meanwhile. Only
@@ -131,8 +165,8 @@ func deliver(ctx context.Context, b *invalidation.Broadcaster, logger *slog.Logg
 	}
 }
 
-// reconcile looks for changes whose events never came, and returns how many it found. It stops early enough to deliver them.
-func reconcile(ctx context.Context, b *invalidation.Broadcaster, logger *slog.Logger) (found int) {
+// reconcile looks for changes whose events never came. It stops early enough to deliver them.
+func reconcile(ctx context.Context, b *invalidation.Broadcaster, logger *slog.Logger) (invalidation.Reconciled, error) {
 	within, cancel := endingBefore(ctx, deliverReserve)
 	defer cancel()
 	r, err := b.Reconcile(within)
@@ -140,7 +174,7 @@ func reconcile(ctx context.Context, b *invalidation.Broadcaster, logger *slog.Lo
 		logger.ErrorContext(ctx, "reconciling: the next tick begins again", "error", err)
 	}
 	logger.InfoContext(ctx, "reconciled", "listed", r.Listed, "described", r.Described, "found", r.Found, "full", r.Full, "completed", r.Completed)
-	return r.Found
+	return r, err
 }
 
 // halfOf returns a context that ends when half of what is left of the invocation is over.
@@ -159,22 +193,4 @@ func endingBefore(ctx context.Context, d time.Duration) (context.Context, contex
 		return context.WithCancel(ctx)
 	}
 	return context.WithDeadline(ctx, end.Add(-d))
-}
-
-// recorded is a Log that keeps which revision each secret got, for one invocation's log lines.
-type recorded struct {
-	invalidation.Log
-	revisions map[string]int64 // by the secret's name
-}
-
-// Append implements invalidation.Log.
-func (r *recorded) Append(ctx context.Context, a invalidation.Append) (wire.Row, error) {
-	row, err := r.Log.Append(ctx, a)
-	if err != nil {
-		return row, err
-	}
-	for _, c := range row.Changes {
-		r.revisions[c.Name] = row.Revision
-	}
-	return row, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 
@@ -13,6 +14,7 @@ import (
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	awssecretsmanager "github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/connection"
@@ -20,6 +22,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/lambda"
 	"github.com/bank-platform/secret-broadcaster/invalidation/secretsmanager"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
+	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
 )
 
 // loadAWS reads what AWS's SDK takes from the environment: credentials, endpoints. Nothing else in this program does.
@@ -38,26 +41,26 @@ func loadAWS(ctx context.Context, cfg config) (aws.Config, error) {
 }
 
 // newHandler puts the broadcaster's parts together.
-func newHandler(cfg config, on aws.Config, logger *slog.Logger) *handler {
+func newHandler(cfg config, on aws.Config, logger *slog.Logger, metrics io.Writer) *handler {
 	quick, patient := on.Copy(), on.Copy()
 	quick.HTTPClient, patient.HTTPClient = limited{on.HTTPClient, callTimeout}, limited{on.HTTPClient, listTimeout}
 	tables := awsdynamodb.NewFromConfig(quick)
 	store := dynamodb.New(tables, cfg.changesTable, cfg.operationsTable)
-	functions := awslambda.NewFromConfig(patient)
+	functions, reports := awslambda.NewFromConfig(patient), dynamodb.NewReports(tables, cfg.reportsTable)
 	// A push has the broadcaster's own retries, which know what an ack is.
 	invoker := awslambda.NewFromConfig(on, func(o *awslambda.Options) { o.Retryer = aws.NopRetryer{} })
 	vault := awssecretsmanager.NewFromConfig(quick)
 	parts := invalidation.Config{
 		Region: cfg.region, Env: cfg.env, Domain: cfg.domain,
 		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(awssecretsmanager.NewFromConfig(patient)),
-		Log: store, Fanouts: store, Sweeps: store, Pusher: lambda.New(invoker),
+		Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: lambda.New(invoker),
 		Subscriptions: cfg.subscriptions,
-		Audience:      invalidation.NewAudience(cfg.env, cfg.domain, lambda.NewFunctions(functions), dynamodb.NewReports(tables, cfg.reportsTable), nil),
+		Audience:      invalidation.NewAudience(cfg.env, cfg.domain, lambda.NewFunctions(functions), reports, nil),
 		MaxPushes:     cfg.maxPushes, PushTimeout: cfg.pushTimeout,
 		Logger: logger,
 	}
 	if cfg.queueURL != "" {
 		parts.Resumer = sqs.New(awssqs.NewFromConfig(quick), cfg.queueURL)
 	}
-	return &handler{parts: parts}
+	return &handler{parts: parts, reports: reports, tallies: store, callers: sts.New(awssts.NewFromConfig(quick)), metrics: metrics}
 }

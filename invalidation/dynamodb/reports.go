@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -30,16 +28,9 @@ func (r *Reports) Of(ctx context.Context, service string) ([]wire.Report, error)
 	return r.all(ctx, wire.ReportKey(service, ""), func(report wire.Report) bool { return report.Service == service })
 }
 
-// InUse implements invalidation.Reports.
-func (r *Reports) InUse(ctx context.Context) ([]string, error) {
-	reports, err := r.all(ctx, "", func(wire.Report) bool { return true })
-	names := map[string]bool{}
-	for _, report := range reports {
-		for _, secret := range report.Secrets {
-			names[secret.Name] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(names)), err
+// All implements invalidation.Reports.
+func (r *Reports) All(ctx context.Context) ([]wire.Report, error) {
+	return r.all(ctx, "", func(wire.Report) bool { return true })
 }
 
 // all returns the reports whose sort key begins with the prefix: one Query per partition, since environments are spread

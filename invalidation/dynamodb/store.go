@@ -7,6 +7,9 @@
 //	            pk "open"           sk revision   a fan-out under way: hash, data
 //	            pk "control"        sk "reconcile": how far reconciling has come: data
 //	                                sk "resume": until when a message to ourselves is on its way: due
+//	                            sk "pause": whether pushes are held back: data
+//	                            sk "check-failures": how many failed checks each environment had told of: data
+//	            pk "command"        sk time + "#" + request: who had the broadcaster do what, and why: data
 //	            pk "delivery#"+rev  sk service + "#" + function + "#" + hash: what became of it: data, outcome
 package dynamodb
 
@@ -210,7 +213,9 @@ func (s *Store) records(a invalidation.Append) ([]types.TransactWriteItem, error
 	if len(a.Row.Changes) == 0 {
 		return puts, nil // nothing to deliver
 	}
-	f := invalidation.Fanout{Position: invalidation.Position{Revision: a.Row.Revision, Hash: a.Row.Hash}}
+	f := invalidation.Fanout{
+		Position: invalidation.Position{Revision: a.Row.Revision, Hash: a.Row.Hash}, EventIDs: a.EventIDs(), Appended: a.Row.Time,
+	}
 	for _, change := range a.Row.Changes {
 		f.Names = append(f.Names, change.Name)
 	}

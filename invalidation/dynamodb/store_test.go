@@ -38,7 +38,7 @@ func TestAnAppendIsOneTransaction(t *testing.T) {
 	want := map[string]string{
 		"secret": `{"name":"` + neon + `","arn":"","lastChanged":` + zero + `,"changed":` + zero + `,"state":"active","revision":1}`,
 		"audit":  `[{"eventId":"event-1","detailType":"Secret Label Updated","eventTime":` + zero + `,"received":` + zero + `}]`,
-		"open":   `{"revision":1,"hash":"` + row.Hash + `","names":["` + neon + `"]}`,
+		"open":   `{"revision":1,"hash":"` + row.Hash + `","names":["` + neon + `"],"eventIds":["event-1"],"appended":"2026-11-23T10:00:00Z"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

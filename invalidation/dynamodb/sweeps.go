@@ -3,7 +3,6 @@ package dynamodb
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -33,29 +32,12 @@ func (s *Store) Secrets(ctx context.Context) ([]invalidation.SecretRow, error) {
 
 // Progress implements invalidation.Sweeps.
 func (s *Store) Progress(ctx context.Context) (invalidation.Progress, error) {
-	var p invalidation.Progress
-	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{
-		TableName: &s.operations, Key: key(controlPartition, progressKey), ConsistentRead: aws.Bool(true),
-	})
-	if err != nil {
-		return p, fmt.Errorf("reading %s %s: %w", controlPartition, progressKey, err)
-	}
-	if out.Item == nil {
-		return p, nil
-	}
-	return p, contentOf(out.Item, &p)
+	return control[invalidation.Progress](ctx, s, progressKey)
 }
 
 // SaveProgress implements invalidation.Sweeps.
 func (s *Store) SaveProgress(ctx context.Context, p invalidation.Progress) error {
-	i, err := dataItem(controlPartition, progressKey, p)
-	if err != nil {
-		return err
-	}
-	if _, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.operations, Item: i}); err != nil {
-		return fmt.Errorf("writing %s %s: %w", controlPartition, progressKey, err)
-	}
-	return nil
+	return s.saveControl(ctx, progressKey, p)
 }
 
 // ClaimResume implements invalidation.Sweeps.

@@ -76,9 +76,7 @@ func (c *Cache) noteInvocation(ctx context.Context) {
 // linger waits a little for what is on its way: once the handler has returned the environment may be frozen.
 func (c *Cache) linger(ctx context.Context) {
 	c.startReport()
-	c.mu.Lock()
-	k, reported := c.check, c.report.sending
-	c.mu.Unlock()
+	k, reported := c.underWay()
 	if k == nil && reported == nil {
 		return
 	}
@@ -86,6 +84,7 @@ func (c *Cache) linger(ctx context.Context) {
 	defer cancel()
 	if k != nil {
 		k.wait(ctx)
+		_, reported = c.underWay() // it ended with a report
 	}
 	if reported != nil {
 		select {
@@ -93,6 +92,13 @@ func (c *Cache) linger(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// underWay returns the check on its way, and what is closed when the report on its way has been written; nil without one.
+func (c *Cache) underWay() (*check, chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.check, c.report.sending
 }
 
 // answer handles an invalidation: it reads the log, refetches what changed and is cached, and says what became of it.

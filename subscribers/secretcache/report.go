@@ -37,6 +37,8 @@ func (c *Cache) startReport() {
 	defer c.mu.Unlock()
 	r := &c.report
 	switch {
+	case c.check != nil:
+		return // what it finds is to be told, and it calls this when it ends
 	case r.sending != nil, r.sent != nil && now.since(*r.sent) < reportEvery:
 		return
 	case !r.due && (r.sent == nil || now.since(*r.sent) < renewEvery):

@@ -94,6 +94,37 @@ func secretText(fake *secretcachetest.Fake, t *testing.T) string {
 	return got.Text
 }
 
+// TestAReportWaitsForTheCheckOnItsWay: an environment that was frozen while the log grew would else say that it is behind.
+func TestAReportWaitsForTheCheckOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		cache := newCache(t, fake)
+		handler := cache.Wrap(readingHandler(cache.Secret(password)))
+		invoke := func() {
+			t.Helper()
+			if _, err := handler.Invoke(t.Context(), []byte(`{}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seen := 0
+		invoke()
+		settled(fake, &seen)
+		fake.Put(password, "second")
+		fake.Advance(7 * time.Hour) // its report is due, and so is a check
+		invoke()
+		got := settled(fake, &seen)
+		if len(got) == 0 {
+			t.Fatal("no report")
+		}
+		for _, r := range got {
+			if r.Revision != 3 {
+				t.Errorf("it reports revision %d at %v, and knows 3 a moment later", r.Revision, r.Time)
+			}
+		}
+	})
+}
+
 func TestAReportTellsHowTheEnvironmentStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretcachetest.New(t)

@@ -173,7 +173,7 @@ func newBroadcaster(b *testing.B, store *dynamodb.Store, client *awslambda.Clien
 	}
 	broadcaster, err := invalidation.New(invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
-		Secrets: noSecrets{}, Lister: noList{}, Log: store, Fanouts: store, Sweeps: store, Pusher: lambda.New(client), Subscriptions: subscriptions, MaxPushes: pushes,
+		Secrets: noSecrets{}, Lister: noList{}, Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: lambda.New(client), Subscriptions: subscriptions, MaxPushes: pushes,
 		Audience: invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil),
 	})
 	if err != nil {
@@ -199,7 +199,7 @@ func (willing) Of(context.Context, string) ([]wire.Report, error) {
 	return []wire.Report{{TakesInvalidations: true, Function: willingARN, Version: "1", Started: time.Unix(1, 0)}}, nil
 }
 
-func (willing) InUse(context.Context) ([]string, error) { return nil, nil }
+func (willing) All(context.Context) ([]wire.Report, error) { return nil, nil }
 
 // noList is not asked by a delivery.
 type noList struct{ invalidation.Lister }

@@ -35,7 +35,7 @@ func newBroadcaster(w *world, id int) *broadcaster {
 	b.b, err = invalidation.New(invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: env, Domain: domain,
 		Secrets: describePort{b}, Log: appendPort{w.store, w}, Fanouts: w.store, Pusher: pushPort{b}, Subscriptions: subs, Logger: w.logger,
-		Audience: invalidation.NewAudience(env, domain, willing{}, willing{}, nil), Lister: listPort{b}, Sweeps: w.store,
+		Audience: invalidation.NewAudience(env, domain, willing{}, willing{}, nil), Lister: listPort{b}, Sweeps: w.store, Control: w.store,
 	})
 	if err != nil {
 		panic(err)
@@ -59,7 +59,7 @@ func (willing) Of(context.Context, string) ([]wire.Report, error) {
 	return []wire.Report{{TakesInvalidations: true, Function: willingARN, Version: "1", Started: time.Unix(1, 0)}}, nil
 }
 
-func (willing) InUse(context.Context) ([]string, error) { return nil, nil }
+func (willing) All(context.Context) ([]wire.Report, error) { return nil, nil }
 
 func (b *broadcaster) roll(n int) int {
 	b.mu.Lock()

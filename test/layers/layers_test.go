@@ -54,6 +54,8 @@ func layers() []layer {
 		{"invalidation/connection", []string{sdk}, "what the broadcaster and its clients send requests with knows neither"},
 		{"invalidation/secretsmanager", edge, edges},
 		{"invalidation/sqs", edge, edges},
+		{"invalidation/sts", edge, edges},
+		{"invalidation/eventbridge", []string{"events", sdk, smithy}, "rotation functions link it: it knows the event and AWS, nothing of the broadcaster"},
 		{"subscribers/secretcache", []string{"invalidation/wire"}, "a client knows wire only; what talks to AWS is secretcacheaws"},
 		{
 			"subscribers/secretcache/secretcacheaws",
@@ -255,6 +257,7 @@ func TestWrongImportsAreNoticed(t *testing.T) {
 		{"invalidation", "github.com/aws/aws-sdk-go-v2/service/dynamodb", "has no AWS SDK"},
 		{"invalidation", "github.com/aws/smithy-go", "has no AWS SDK"},
 		{"invalidation/lambda", "invalidation/dynamodb", "not the other edges"},
+		{"invalidation/eventbridge", "invalidation", "rotation functions link it"},
 		{"invalidation/dynamodb", "internal/local/tables", "an edge has"},
 		{"subscribers/secretcache", "invalidation", "a client knows wire only"},
 		{"subscribers/secretcache", "github.com/aws/aws-sdk-go-v2/aws", "a client knows wire only"},

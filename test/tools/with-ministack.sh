@@ -4,7 +4,9 @@
 #
 #   bash test/tools/with-ministack.sh go test ./internal/local/...
 #
-# The command finds the emulator's address in MINISTACK_ENDPOINT. The emulator
+# The command finds the emulator's address in MINISTACK_ENDPOINT, and in
+# MINISTACK_PYTHON the interpreter for those who need another one, run as
+# -m ministack: one that checks signatures, say. The emulator
 # is installed once, with pinned hashes, under ${CACHE_DIR:-.cache}/ministack;
 # it listens on 127.0.0.1 only, on a free port, and ends with the command.
 set -euo pipefail
@@ -98,7 +100,7 @@ start || start || start || {
 }
 
 status=0
-MINISTACK_ENDPOINT="$endpoint" "$@" || status=$?
+MINISTACK_ENDPOINT="$endpoint" MINISTACK_PYTHON="$venv/bin/python" "$@" || status=$?
 if ! kill -0 "$emulator" 2>/dev/null; then
   echo "with-ministack.sh: the AWS emulator ended before the command did; its last words:" >&2
   tail -n 20 "$scratch/log" >&2

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"strconv"
@@ -20,7 +21,7 @@ const (
 // ServeHTTP answers one DynamoDB JSON 1.0 request.
 func (t *Tables) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, body := t.answer(r.Header, http.MaxBytesReader(w, r.Body, maxRequestBytes))
-	for name, values := range t.header(len(body)) {
+	for name, values := range t.header(body) {
 		w.Header()[name] = values
 	}
 	w.WriteHeader(status)
@@ -53,7 +54,7 @@ func (rt roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
 		ProtoMinor:    1,
-		Header:        rt.tables.header(len(answer)),
+		Header:        rt.tables.header(answer),
 		Body:          io.NopCloser(bytes.NewReader(answer)),
 		ContentLength: int64(len(answer)),
 		Request:       r,
@@ -61,12 +62,14 @@ func (rt roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // header is what every answer carries. The date has one second's resolution,
-// as HTTP has it.
-func (t *Tables) header(length int) http.Header {
+// as HTTP has it. Without the checksum AWS's SDK complains of each answer
+// (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html).
+func (t *Tables) header(body []byte) http.Header {
 	return http.Header{
 		"Content-Type":     {contentType},
-		"Content-Length":   {strconv.Itoa(length)},
+		"Content-Length":   {strconv.Itoa(len(body))},
 		"Date":             {t.now().UTC().Format(http.TimeFormat)},
+		"X-Amz-Crc32":      {strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10)},
 		"X-Amzn-Requestid": {fmt.Sprintf("%052d", t.requests.Add(1))},
 	}
 }

@@ -1,0 +1,87 @@
+package dynamodb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+)
+
+const (
+	commandPartition = "command"
+	pauseKey         = "pause"
+	failuresKey      = "check-failures"
+)
+
+var _ invalidation.Control = (*Store)(nil)
+
+// Pause implements invalidation.Control.
+func (s *Store) Pause(ctx context.Context) (invalidation.Pause, error) {
+	return control[invalidation.Pause](ctx, s, pauseKey)
+}
+
+// SetPause implements invalidation.Control.
+func (s *Store) SetPause(ctx context.Context, p invalidation.Pause, by invalidation.Command) error {
+	pause, err := dataItem(controlPartition, pauseKey, p)
+	if err != nil {
+		return err
+	}
+	record, err := dataItem(commandPartition, by.At.UTC().Format(time.RFC3339Nano)+"#"+by.RequestID, by)
+	if err != nil {
+		return err
+	}
+	_, err = s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
+		{Put: &types.Put{TableName: &s.operations, Item: pause}},
+		{Put: &types.Put{TableName: &s.operations, Item: record, ConditionExpression: aws.String("attribute_not_exists(pk)")}}, // never rewritten
+	}})
+	if err != nil {
+		return fmt.Errorf("writing %s %s: %w", controlPartition, pauseKey, err)
+	}
+	return nil
+}
+
+// Commands returns what people on call had the broadcaster do, oldest first.
+func (s *Store) Commands(ctx context.Context) ([]invalidation.Command, error) {
+	return query[invalidation.Command](ctx, s, commandPartition)
+}
+
+// CheckFailures returns how many of its failed checks each environment had told of when that was counted last.
+func (s *Store) CheckFailures(ctx context.Context) (map[string]int64, error) {
+	return control[map[string]int64](ctx, s, failuresKey)
+}
+
+// SaveCheckFailures writes it. The last one wins.
+func (s *Store) SaveCheckFailures(ctx context.Context, told map[string]int64) error {
+	return s.saveControl(ctx, failuresKey, told)
+}
+
+// control reads one row of the control partition; a missing one is the zero value.
+func control[T any](ctx context.Context, s *Store, name string) (T, error) {
+	var content T
+	out, err := s.client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: &s.operations, Key: key(controlPartition, name), ConsistentRead: aws.Bool(true),
+	})
+	if err != nil {
+		return content, fmt.Errorf("reading %s %s: %w", controlPartition, name, err)
+	}
+	if out.Item == nil {
+		return content, nil
+	}
+	return content, contentOf(out.Item, &content)
+}
+
+func (s *Store) saveControl(ctx context.Context, name string, content any) error {
+	i, err := dataItem(controlPartition, name, content)
+	if err != nil {
+		return err
+	}
+	if _, err := s.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &s.operations, Item: i}); err != nil {
+		return fmt.Errorf("writing %s %s: %w", controlPartition, name, err)
+	}
+	return nil
+}

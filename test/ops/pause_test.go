@@ -1,0 +1,166 @@
+package ops_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+)
+
+func TestPushesArePausedAndResumed(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "value 0"}); err != nil {
+		t.Fatal(err)
+	}
+	if answer, failed := w.invoke(broadcaster+":live", `{"id":"tick-1","source":"aws.events","detail-type":"Scheduled Event","detail":{}}`); failed {
+		t.Fatalf("the broadcaster does not begin: %s", answer)
+	}
+	before := w.read()
+	w.until("the consumer's report", func() bool {
+		all, err := w.reports.All(t.Context())
+		return err == nil && len(all) == 1
+	})
+
+	w.change(1)
+	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged {
+		t.Fatalf("without a pause: %+v", d)
+	}
+	dry := w.order("pause", "--reason", "INC-4711", "--dry-run")
+	if p, err := w.store.Pause(t.Context()); err != nil || p.Paused || !dry.DryRun || !dry.Is.Paused {
+		t.Errorf("a dry run: %+v, %v", dry, err)
+	}
+	a := w.order("pause", "--reason", "INC-4711: every push fails")
+	if !strings.HasPrefix(a.By, "arn:aws:") || !strings.Contains(a.By, oncallAccount) {
+		t.Errorf("it was %q, want somebody of account %s", a.By, oncallAccount)
+	}
+
+	current := w.read()
+	event := w.change(2)
+	if d := w.delivery(3); d.Outcome != invalidation.Pending || d.Reason != invalidation.Paused {
+		t.Errorf("with a pause: %+v", d)
+	}
+	w.until("the log to tell the consumer", func() bool { return w.read() != current })
+	if current == before {
+		t.Error("the consumer never followed")
+	}
+
+	if dry := w.order("resume", "--reason", "try it", "--dry-run"); dry.OpenFanouts != 1 || !dry.Was.Paused || w.delivery(3).Reason != invalidation.Paused {
+		t.Errorf("a dry run: %+v", dry)
+	}
+	if a := w.order("resume", "--reason", "INC-4711: fixed"); a.OpenFanouts != 0 || a.Was.Reason != "INC-4711: every push fails" {
+		t.Errorf("resumed: %+v", a)
+	}
+	d := w.delivery(3)
+	if d.Outcome != invalidation.Acknowledged || len(d.EventIDs) != 1 || d.EventIDs[0] != event || d.Ack.LogStream == "" {
+		t.Errorf("after the pause: %+v", d)
+	}
+	w.wantRecords(a.By)
+	w.wantFollowed(event, d)
+	for _, hidden := range []string{"X-Amz-Signature", "value 0", "value 1", "value 2"} {
+		if strings.Contains(w.written(), hidden) {
+			t.Errorf("the broadcaster writes %q", hidden)
+		}
+	}
+}
+
+// wantRecords: who had what done and why is kept, also of nobody else.
+func (w *world) wantRecords(by string) {
+	w.Helper()
+	records, err := w.store.Commands(w.Context())
+	var got []string
+	for _, r := range records {
+		got = append(got, r.Name+" "+r.Reason)
+		if r.By != by || r.RequestID == "" || r.At.IsZero() {
+			w.Errorf("record %+v", r)
+		}
+	}
+	if want := "pause INC-4711: every push fails, resume INC-4711: fixed"; err != nil || strings.Join(got, ", ") != want {
+		w.Errorf("recorded %v, %v", got, err)
+	}
+}
+
+// wantFollowed: what was written has the event's way up to the ack, and metrics.
+func (w *world) wantFollowed(event string, d invalidation.Delivery) {
+	w.Helper()
+	var lines []string
+	metrics := 0
+	for line := range strings.Lines(w.written()) {
+		var is struct {
+			Msg, Environment, LogStream string
+			AWS                         any `json:"_aws"`
+		}
+		if err := json.Unmarshal([]byte(line), &is); err != nil {
+			w.Errorf("no JSON: %s", line)
+		}
+		if is.AWS != nil {
+			metrics++
+		}
+		if strings.Contains(line, event) {
+			lines = append(lines, is.Msg+is.LogStream)
+		}
+	}
+	if want := "appended, event, a push is pending, a push was acknowledged" + d.Ack.LogStream; strings.Join(lines, ", ") != want {
+		w.Errorf("the event's lines: %v, want %s", lines, want)
+	}
+	if metrics < 6 { // two of each invocation, one of each command
+		w.Errorf("%d lines of metrics", metrics)
+	}
+}
+
+// TestTheDocumentedCommandsRun, in their order, as they stand there.
+func TestTheDocumentedCommandsRun(t *testing.T) {
+	w := newWorld(t)
+	document, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster ((?:pause|resume) .*)$`).FindAllStringSubmatch(string(document), -1)
+	for _, c := range commands {
+		shell := exec.CommandContext(t.Context(), "bash", "-c", w.program+" "+c[1])
+		shell.Env = w.oncall()
+		if out, err := shell.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", c[0], err, out)
+		}
+	}
+	if records, err := w.store.Commands(t.Context()); err != nil || len(commands) != 3 || len(records) != 2 { // one is a dry run
+		t.Errorf("%d commands, %d records, %v", len(commands), len(records), err)
+	}
+}
+
+func TestCommandsThatFailSaySo(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"no reason":           {[]string{"pause", "--env", "prod", "--domain", "payments"}, 2, "broadcaster: say why, with --reason: it is recorded\n"},
+		"no domain":           {[]string{"pause", "--env", "prod", "--reason", "x"}, 2, "broadcaster: name the broadcaster with --env and --domain\n"},
+		"no such broadcaster": {[]string{"pause", "--env", "prod", "--domain", "kyc", "--reason", "x"}, 1, "broadcaster: invoking prod-kyc-broadcaster:pause: "},
+		"another's function": {
+			[]string{"pause", "--env", "prod", "--domain", "kyc", "--reason", "x", "--function", broadcaster},
+			1,
+			"broadcaster: the broadcaster refuses or fails (Unhandled): this is the broadcaster of prod/payments, and the command is for prod/kyc\n",
+		},
+		"no broadcaster": {[]string{"resume", "--env", "prod", "--domain", "payments", "--reason", "x", "--function", consumer}, 1, "broadcaster: invoking payments-api:resume: "},
+	} {
+		code, stdout, stderr := w.command(c.args...)
+		if code != c.code || stdout != "" || !strings.HasPrefix(stderr, c.want) {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q", name, code, stdout, stderr)
+		}
+	}
+	if answer, failed := w.invoke(broadcaster+":live", `{"secretBroadcasterCommand":{"order":{"name":"pause","env":"prod","domain":"payments","reason":"x"}}}`); !failed || !strings.Contains(answer, "through the alias pause only") {
+		t.Errorf("through another alias: %s", answer)
+	}
+	if answer, failed := w.invoke(broadcaster+":pause", `{"secretBroadcasterCommand":{"order":{"name":"pause","env":"prod","domain":"payments","reason":"x"}}}`); !failed || !strings.Contains(answer, "does not prove who sends it") {
+		t.Errorf("without a proof: %s", answer)
+	}
+	if p, err := w.store.Pause(t.Context()); err != nil || p.Paused {
+		t.Errorf("pause %+v, %v", p, err)
+	}
+}

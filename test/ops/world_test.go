@@ -1,0 +1,270 @@
+// Package ops_test has people's commands carried out by the broadcaster as it is deployed: the command line signs and
+// invokes, the Lambda artifact runs under a Lambda host, and a third party's STS says who it was.
+package ops_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
+	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
+	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
+)
+
+const (
+	region, account = "eu-west-2", "111122223333"
+	// oncallAccount is that of whoever is on call: the emulator takes an access key of twelve digits for one.
+	oncallAccount = "444455556666"
+
+	broadcaster = "prod-payments-broadcaster"
+	consumer    = "payments-api"
+
+	changesTable    = "prod-payments-changes"
+	operationsTable = "prod-payments-operations"
+	reportsTable    = "prod-payments-reports"
+
+	neon = "/bank/prod/payments/neon/connection-string"
+)
+
+const manifest = `apiVersion: secret-broadcaster/v1
+env: prod
+domain: payments
+owner: payments-oncall@bank.example
+services:
+  - name: payments-api
+    function: payments-api
+    secrets: ["**"]
+`
+
+// A world is a domain with one consumer, and whoever is on call.
+type world struct {
+	*testing.T
+	dir, program string
+	tables       *tables.Tables
+	secrets      *secrets.Manager
+	host         *functions.Host
+	store        *dynamodb.Store
+	reports      *dynamodb.Reports
+	sts          string // where the third party's is
+
+	mu  sync.Mutex
+	out bytes.Buffer // what the broadcaster's processes write
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, dir: t.TempDir(), sts: os.Getenv("MINISTACK_ENDPOINT")}
+	if w.sts == "" {
+		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
+	}
+	w.program = w.build("broadcaster")
+	var err error
+	if w.tables, err = tables.Open(tables.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.tables.Close() })
+	if err := w.tables.CreateTables("pk", "sk", changesTable, operationsTable, reportsTable); err != nil {
+		t.Fatal(err)
+	}
+	client := awsdynamodb.New(awsdynamodb.Options{
+		Region: region, HTTPClient: &http.Client{Transport: w.tables.RoundTripper()},
+		Credentials: credentials.NewStaticCredentialsProvider("placeholder", "placeholder", ""),
+	})
+	w.store, w.reports = dynamodb.New(client, changesTable, operationsTable), dynamodb.NewReports(client, reportsTable)
+	w.secrets = secrets.New(secrets.Config{Region: region, Account: account})
+	if w.host, err = functions.New(functions.Config{Region: region, AccountID: account, Output: w.output}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.host.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.deploy(w.build("artifact", "-tags", "lambda.norpc,lambdaartifact"))
+	return w
+}
+
+func (w *world) build(name string, flags ...string) (program string) {
+	w.Helper()
+	program = filepath.Join(w.dir, name)
+	build := append(append([]string{"build"}, flags...), "-o", program, "../../cmd/broadcaster")
+	if out, err := exec.CommandContext(w.Context(), "go", build...).CombinedOutput(); err != nil {
+		w.Fatalf("building: %v\n%s", err, out)
+	}
+	return program
+}
+
+// output keeps what the broadcaster writes, which CloudWatch would.
+func (w *world) output(function, _ string) io.Writer {
+	if function == broadcaster {
+		return w
+	}
+	return io.Discard
+}
+
+// Write implements io.Writer.
+func (w *world) Write(text []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out.Write(text)
+}
+
+func (w *world) written() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out.String()
+}
+
+func (w *world) deploy(artifact string) {
+	w.Helper()
+	path := filepath.Join(w.dir, "payments.yaml")
+	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
+		w.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Header.Get("X-Amz-Target"), "secretsmanager.") {
+			w.secrets.ServeHTTP(out, r)
+			return
+		}
+		w.tables.ServeHTTP(out, r)
+	}))
+	w.Cleanup(server.Close)
+	for _, f := range []functions.Function{
+		{
+			Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume"},
+			Env: []string{
+				"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
+				"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
+				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
+				"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
+			},
+		},
+		{
+			Name: consumer, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
+			Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+			Env: []string{
+				"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + consumer,
+				"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
+				"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
+				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
+			},
+		},
+	} {
+		if err := w.host.Deploy(f); err != nil {
+			w.Fatal(err)
+		}
+	}
+}
+
+// until waits for something that others bring about.
+func (w *world) until(what string, is func() bool) {
+	w.Helper()
+	for began := time.Now(); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 30*time.Second {
+			w.Fatalf("waiting for %s", what)
+		}
+	}
+}
+
+// invoke invokes a function and returns its answer, or what it says of its error.
+func (w *world) invoke(function, payload string) (answer string, failed bool) {
+	w.Helper()
+	result, err := w.host.Invoke(w.Context(), function, []byte(payload))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return string(result.Payload), result.FunctionError != ""
+}
+
+// read has the consumer use the secret, and returns what proves which value it used.
+func (w *world) read() string {
+	w.Helper()
+	answer, failed := w.invoke(consumer, `{"read":["`+neon+`"],"challenge":"c"}`)
+	var is struct {
+		Values []struct{ Proof, Error string }
+	}
+	if err := json.Unmarshal([]byte(answer), &is); failed || err != nil || len(is.Values) != 1 || is.Values[0].Proof == "" {
+		w.Fatalf("the consumer answers %s", answer)
+	}
+	return is.Values[0].Proof
+}
+
+// change gives the secret a new version, and the broadcaster the event of it, whose id it returns.
+func (w *world) change(n int) (eventID string) {
+	w.Helper()
+	out, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: fmt.Sprint("value ", n)})
+	if err != nil {
+		w.Fatal(err)
+	}
+	eventID = fmt.Sprintf("0d0b4a3e-0000-4000-8000-%012d", n)
+	if answer, failed := w.invoke(broadcaster+":live", fmt.Sprintf(`{"version":"0","id":%q,"detail-type":"Secret Label Updated","source":"aws.secretsmanager",
+		"account":%q,"time":%q,"region":%q,"resources":[%q],"detail":{"name":%q,"labelUpdated":"AWSCURRENT","versionId":%q}}`,
+		eventID, account, time.Now().UTC().Format(time.RFC3339), region, out.ARN, neon, out.VersionID)); failed {
+		w.Fatalf("the broadcaster answers %s", answer)
+	}
+	return eventID
+}
+
+// oncall is the environment of somebody on call.
+func (w *world) oncall() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + oncallAccount, "AWS_SECRET_ACCESS_KEY=placeholder",
+		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
+	}
+}
+
+// command runs a command line as somebody on call would.
+func (w *world) command(args ...string) (code int, stdout, stderr string) {
+	w.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(w.Context(), w.program, args...)
+	cmd.Env = w.oncall()
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	_ = cmd.Run() // the exit code tells
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+// An answer is what --json prints.
+type answer struct {
+	By          string
+	DryRun      bool
+	Was, Is     invalidation.Pause
+	OpenFanouts int
+}
+
+// order is a command that must succeed.
+func (w *world) order(args ...string) answer {
+	w.Helper()
+	code, stdout, stderr := w.command(append(args, "--env", "prod", "--domain", "payments", "--json")...)
+	var a answer
+	if err := json.Unmarshal([]byte(stdout), &a); code != 0 || stderr != "" || err != nil {
+		w.Fatalf("%v: exit code %d, %v\n%s%s", args, code, err, stdout, stderr)
+	}
+	return a
+}
+
+// delivery is how the consumer's delivery of a revision stands.
+func (w *world) delivery(revision int64) invalidation.Delivery {
+	w.Helper()
+	all, err := w.store.Deliveries(w.Context(), revision)
+	if err != nil || len(all) != 1 {
+		w.Fatalf("%d deliveries of revision %d, %v", len(all), revision, err)
+	}
+	return all[0]
+}
