@@ -17,7 +17,7 @@ const (
 )
 
 const (
-	keyARN   = "arn:aws:kms:eu-west-2:111122223333:key/0a1b2c3d"
+	keyARN    = "arn:aws:kms:eu-west-2:111122223333:key/0a1b2c3d"
 	otherRule = "arn:aws:events:eu-west-2:111122223333:rule/another-rule"
 )
 
