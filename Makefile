@@ -21,7 +21,7 @@ demo: ## Watch a secret change and every environment follow; needs only Go. ARGS
 
 test: ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants
 	go vet ./...
-	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
+	bash test/tools/with-infra.sh bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile
 	KILL_FOR=60s go test -race ./test/kill
 	go run ./test/mutants
