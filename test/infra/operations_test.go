@@ -22,7 +22,7 @@ func metrics() map[string]string {
 		"MissedFound": "MissedAlarm", "EventToAppend": "SlowAppendAlarm", "DeliveriesFailed": "FailedDeliveriesAlarm",
 		"CheckFailures": "CheckFailuresAlarm", "RecentlyReadDeleted": "RecentlyReadDeletedAlarm",
 		"Received": "", "Appended": "", "Duplicates": "", "Unchanged": "", "Ignored": "", "Malformed": "", "Failed": "", "AppendToAck": "",
-		"DeliveriesAcknowledged": "", "DeliveriesPending": "", "DeliveriesSkipped": "", "OpenFanouts": "", "Behind": "",
+		"DeliveriesAcknowledged": "", "DeliveriesPending": "", "DeliveriesSkipped": "", "OpenFanouts": "", "Behind": "", "Paused": "",
 	}
 }
 

@@ -310,6 +310,12 @@ func TestOnCallMay(t *testing.T) {
 		{"logs:FilterLogEvents", arn("logs", "log-group:/aws/lambda/prod-kyc-broadcaster:*"), nil, denied},
 		{"lambda:GetFunctionConfiguration", function("prod-payments-broadcaster"), nil, allowed},
 		{"lambda:UpdateFunctionConfiguration", function("prod-payments-broadcaster"), nil, denied},
+		// Give commands, and no events.
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:pause"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:resume"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:live"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-kyc-broadcaster:pause"), nil, denied},
 		{"sqs:ReceiveMessage", queue("prod-payments-broadcaster-dead-letters"), nil, allowed},
 		{"sqs:StartMessageMoveTask", queue("prod-payments-broadcaster-dead-letters"), nil, allowed},
 		{"sqs:SendMessage", queue("prod-payments-broadcaster"), nil, allowed},

@@ -291,6 +291,10 @@ func (r *renderer) ref(id string) any {
 	if value, has := r.values[id]; has {
 		return value
 	}
+	if alias := r.template["Resources"].(tree)[id].(tree); alias["Type"] == "AWS::Lambda::Alias" {
+		p := alias["Properties"].(tree)
+		return r.attribute(p["FunctionName"].(tree)["Ref"].(string), "Arn") + ":" + p["Name"].(string)
+	}
 	switch kind, name, arn := r.named(id); kind {
 	case "AWS::SQS::Queue":
 		return fmt.Sprintf("https://sqs.%s.%s/%s/%s", r.values["AWS::Region"], r.values["AWS::URLSuffix"], r.values["AWS::AccountId"], name)
