@@ -7,14 +7,16 @@ FLEET_CHECKS ?= 100
 FLEET_SEED ?= 20261125
 BENCH_TIME ?= 5s
 KILL_FOR ?= 3m
+# Where what is deployed is written to.
+DIST ?= dist
 TOOL := go tool -modfile=tools/go.mod
 NODE := subscribers/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 
-.PHONY: help demo test fleet kill lint fmt bench mutants build
+.PHONY: help demo test fleet kill lint fmt bench mutants build package deploy deploy-all
 
 help: ## What can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--help
 	@go run ./cmd/broadcaster demo $(ARGS)
@@ -27,7 +29,7 @@ $(NODE_MODULES): $(NODE)/package-lock.json
 test: $(NODE_MODULES) ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants
 	go vet ./...
 	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh npm test --prefix $(NODE)
-	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
+	bash test/tools/with-infra.sh bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
 	for code in test/fleet/node cmd/broadcaster/internal/demo/node; do $(NODE)/node_modules/.bin/tsc --project $$code || exit 1; done
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile
 	KILL_FOR=60s go test -race ./test/kill
@@ -55,4 +57,13 @@ bench: ## Benchmarks beside their baselines, and a summary of the ratios: docs/p
 	go test -run '^$$' -bench 'Parse|Match' -benchtime 1s ./events ./subscribers
 
 build: ## The Lambda artifact for arm64: dist/bootstrap
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o dist/bootstrap ./cmd/broadcaster
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o $(DIST)/bootstrap ./cmd/broadcaster
+
+package: build ## What is deployed: dist/broadcaster.zip with every manifest, the same bytes each time, and its bill of materials
+	go run ./infra/pack -bootstrap $(DIST)/bootstrap -dist $(DIST)
+
+deploy: $(if $(ARTIFACT_KEY),,package) ## Deploy one domain to AWS: ENV=prod DOMAIN=payments; DRY_RUN=1 only prints: docs/deploying.md
+	@bash infra/deploy.sh "$(ENV)" "$(DOMAIN)"
+
+deploy-all: $(if $(ARTIFACT_KEY),,package) ## Deploy what an environment's domains share, then each of them: ENV=prod; DRY_RUN=1 only prints
+	@bash infra/deploy.sh "$(ENV)" --all

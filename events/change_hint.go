@@ -10,6 +10,8 @@ const (
 // changeHint is our own event, {"name": "/bank/…"}.
 func changeHint() shape {
 	return shape{source: HintSource, detailType: HintDetailType, parse: func(d *document) (Signal, error) {
-		return d.about(Check, ref{"$.detail.name", d.Detail.Name, isName})
+		s, err := d.about(Check, ref{"$.detail.name", d.Detail.Name, isName})
+		s.Account, s.Region = "", "" // where it arose is where somebody put it, as an account for CI, not where the secret is
+		return s, err
 	}}
 }

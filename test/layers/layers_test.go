@@ -97,6 +97,7 @@ func layers() []layer {
 			append([]string{"cmd/broadcaster/internal/...", "internal/local/...", "invalidation/...", "subscribers/...", runtime, yaml}, edge...),
 			"what the program keeps to itself may use all but test",
 		},
+		{"infra/pack", []string{"subscribers"}, "what packs the artifact knows manifests, which it checks"},
 		{"test/...", []string{"..."}, "tests across parts may use all"},
 	}
 }

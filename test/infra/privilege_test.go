@@ -1,0 +1,471 @@
+package infra
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The answers of IAM.
+const (
+	allowed = "Allowed"
+	denied  = "ImplicitlyDenied"
+	never   = "ExplicitlyDenied" // whatever else allows it
+)
+
+const (
+	keyARN    = "arn:aws:kms:eu-west-2:111122223333:key/0a1b2c3d"
+	otherRule = "arn:aws:events:eu-west-2:111122223333:rule/another-rule"
+)
+
+// A decision is one line of the specification: whether a principal may do something to a resource, in a context.
+type decision struct {
+	action, resource string
+	context          tree
+	want             string
+}
+
+func arn(service, rest string) string {
+	return fmt.Sprintf("arn:aws:%s:%s:%s:%s", service, region, account, rest)
+}
+
+func secret(name string) string   { return arn("secretsmanager", "secret:"+name+"-a1B2c3") }
+func table(name string) string    { return arn("dynamodb", "table/"+name) }
+func function(name string) string { return arn("lambda", "function:"+name) }
+func queue(name string) string    { return arn("sqs", name) }
+
+// tagged is the context of a function with these tags: push, env, domain; an empty one is not there.
+func tagged(push, env, domain string) tree {
+	is := tree{}
+	for name, value := range map[string]string{"push": push, "env": env, "domain": domain} {
+		if value != "" {
+			is["aws:ResourceTag/secret-broadcaster:"+name] = value
+		}
+	}
+	return is
+}
+
+// rolePolicies returns the policies of the function's role.
+func rolePolicies(s stack) []any {
+	var all []any
+	for _, p := range s.resources["Role"].Properties["Policies"].([]any) {
+		all = append(all, p.(tree)["PolicyDocument"])
+	}
+	return all
+}
+
+func document(s stack, id string) any { return s.resources[id].Properties["PolicyDocument"] }
+
+func platform(t testing.TB, more ...string) stack {
+	t.Helper()
+	parameters := map[string]string{"Env": "prod"}
+	for i := 0; i+1 < len(more); i += 2 {
+		parameters[more[i]] = more[i+1]
+	}
+	return render(t, "platform.yaml", parameters)
+}
+
+// hold asks IAM for each decision about a principal with these policies.
+func hold(t *testing.T, principal string, policies []any, decisions []decision) {
+	t.Helper()
+	var asked []request
+	for _, d := range decisions {
+		resource := d.resource
+		if resource == "" {
+			resource = "*"
+		}
+		var keyPolicy any
+		if strings.HasPrefix(d.action, "kms:") { // as AWS makes it: IAM decides
+			keyPolicy = tree{"Version": "2012-10-17", "Statement": []any{tree{
+				"Effect": "Allow", "Principal": tree{"AWS": "arn:aws:iam::" + account + ":root"}, "Action": "kms:*", "Resource": "*",
+			}}}
+		}
+		asked = append(asked, request{
+			Principal: "arn:aws:iam::" + account + ":role/" + principal, Account: account,
+			Action: d.action, Resource: resource, Context: d.context, IdentityPolicies: policies, ResourcePolicy: keyPolicy,
+		})
+	}
+	for i, got := range judged(t, asked) {
+		if d := decisions[i]; got != d.want {
+			t.Errorf("%s, %s of %s, %v: %s, want %s", principal, d.action, d.resource, d.context, got, d.want)
+		}
+	}
+}
+
+func TestTheBroadcasterMay(t *testing.T) {
+	own, lookalike, other := "/bank/prod/payments/neon/connection-string", "/bank/prod/payments-archive/neon/connection-string", "/bank/prod/kyc/onfido/api-token"
+	hold(t, "prod-payments-broadcaster-eu-west-2", rolePolicies(domain(t, "payments")), []decision{
+		// Ask what is current, of its own domain's secrets only.
+		{"secretsmanager:DescribeSecret", secret(own), nil, allowed},
+		{"secretsmanager:DescribeSecret", secret(lookalike), nil, denied},
+		{"secretsmanager:DescribeSecret", secret(other), nil, denied},
+		{"secretsmanager:DescribeSecret", secret("/bank/dev/payments/neon/connection-string"), nil, denied},
+		{"secretsmanager:DescribeSecret", "arn:aws:secretsmanager:eu-central-1:111122223333:secret:" + own + "-a1B2c3", nil, denied},
+		{"secretsmanager:ListSecrets", "", nil, allowed}, // AWS cannot scope it: the one exception
+		// Read or write no value, whatever else allows it.
+		{"secretsmanager:GetSecretValue", secret(own), nil, never},
+		{"secretsmanager:GetSecretValue", secret(other), nil, never},
+		{"secretsmanager:BatchGetSecretValue", "", nil, never},
+		{"secretsmanager:PutSecretValue", secret(own), nil, never},
+		{"secretsmanager:UpdateSecret", secret(own), nil, never},
+		{"secretsmanager:UpdateSecretVersionStage", secret(own), nil, never},
+		{"secretsmanager:DeleteSecret", secret(own), nil, never},
+		{"secretsmanager:RestoreSecret", secret(own), nil, never},
+		{"secretsmanager:RotateSecret", secret(own), nil, never},
+		{"secretsmanager:PutResourcePolicy", secret(own), nil, denied},
+		{"kms:Decrypt", keyARN, tree{"kms:ViaService": "secretsmanager.eu-west-2.amazonaws.com"}, denied},
+		// Append to its own log; change or remove nothing of it.
+		{"dynamodb:Query", table("prod-payments-changes"), nil, allowed},
+		{"dynamodb:PutItem", table("prod-payments-changes"), nil, allowed},
+		{"dynamodb:ConditionCheckItem", table("prod-payments-changes"), nil, allowed},
+		{"dynamodb:UpdateItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:DeleteItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:BatchWriteItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:Scan", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:DeleteTable", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:UpdateTimeToLive", table("prod-payments-changes"), nil, denied},
+		// Keep its own books.
+		{"dynamodb:GetItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:BatchGetItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:Query", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:PutItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:BatchWriteItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:DeleteItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:Scan", table("prod-payments-operations"), nil, denied},
+		// Read reports, write none.
+		{"dynamodb:Query", table("prod-payments-reports"), nil, allowed},
+		{"dynamodb:PutItem", table("prod-payments-reports"), nil, denied},
+		{"dynamodb:Scan", table("prod-payments-reports"), nil, denied},
+		// Invoke the functions that its domain tagged, and look at them.
+		{"lambda:InvokeFunction", function("payments-api"), tagged("true", "prod", "payments"), allowed},
+		{"lambda:InvokeFunction", function("payments-api:live"), tagged("true", "prod", "payments"), allowed},
+		{"lambda:GetFunctionConfiguration", function("payments-api"), tagged("true", "prod", "payments"), allowed},
+		{"lambda:GetAlias", function("payments-api"), tagged("true", "prod", "payments"), allowed},
+		{"lambda:ListTags", function("payments-api"), tagged("true", "prod", "payments"), allowed},
+		{"lambda:InvokeFunction", function("payments-api"), nil, denied},
+		{"lambda:InvokeFunction", function("payments-api"), tagged("", "prod", "payments"), denied},
+		{"lambda:InvokeFunction", function("payments-api"), tagged("false", "prod", "payments"), denied},
+		{"lambda:InvokeFunction", function("payments-api"), tagged("true", "", "payments"), denied},
+		{"lambda:InvokeFunction", function("payments-api"), tagged("true", "prod", ""), denied},
+		{"lambda:InvokeFunction", function("payments-api"), tagged("true", "dev", "payments"), denied},
+		{"lambda:InvokeFunction", function("kyc-api"), tagged("true", "prod", "kyc"), denied},
+		{"lambda:InvokeFunction", function("archive"), tagged("true", "prod", "payments-archive"), denied},
+		{"lambda:GetFunctionConfiguration", function("kyc-api"), tagged("true", "prod", "kyc"), denied},
+		{"lambda:ListTags", function("kyc-api"), tagged("true", "prod", "kyc"), denied},
+		{"lambda:UpdateFunctionCode", function("payments-api"), tagged("true", "prod", "payments"), denied},
+		{"lambda:UpdateFunctionConfiguration", function("payments-api"), tagged("true", "prod", "payments"), denied},
+		{"lambda:TagResource", function("payments-api"), tagged("true", "prod", "payments"), denied},
+		{"lambda:AddPermission", function("payments-api"), tagged("true", "prod", "payments"), denied},
+		// Use its own queue.
+		{"sqs:ReceiveMessage", queue("prod-payments-broadcaster"), nil, allowed},
+		{"sqs:DeleteMessage", queue("prod-payments-broadcaster"), nil, allowed},
+		{"sqs:GetQueueAttributes", queue("prod-payments-broadcaster"), nil, allowed},
+		{"sqs:SendMessage", queue("prod-payments-broadcaster"), nil, allowed},
+		{"sqs:PurgeQueue", queue("prod-payments-broadcaster"), nil, denied},
+		{"sqs:ReceiveMessage", queue("prod-payments-broadcaster-dead-letters"), nil, denied},
+		// Write its own log group.
+		{"logs:PutLogEvents", arn("logs", "log-group:/aws/lambda/prod-payments-broadcaster:log-stream:a"), nil, allowed},
+		{"logs:PutLogEvents", arn("logs", "log-group:/aws/lambda/prod-kyc-broadcaster:log-stream:a"), nil, denied},
+		{"logs:DeleteLogGroup", arn("logs", "log-group:/aws/lambda/prod-payments-broadcaster"), nil, denied},
+		// Become nobody else.
+		{"sts:AssumeRole", "arn:aws:iam::111122223333:role/prod-kyc-broadcaster-eu-west-2", nil, denied},
+		{"iam:PassRole", "arn:aws:iam::111122223333:role/prod-kyc-broadcaster-eu-west-2", nil, denied},
+	})
+}
+
+// TestADomainsBroadcasterHasNothingOfAnothers: whatever it may do to its own, it may not do to another's, lookalikes included.
+func TestADomainsBroadcasterHasNothingOfAnothers(t *testing.T) {
+	for _, mine := range neighbours() {
+		var decisions []decision
+		for _, yours := range neighbours() {
+			want := denied
+			if mine == yours {
+				want = allowed
+			}
+			decisions = append(
+				decisions,
+				decision{"secretsmanager:DescribeSecret", secret("/bank/prod/" + yours + "/neon/password"), nil, want},
+				decision{"lambda:InvokeFunction", function("some-function"), tagged("true", "prod", yours), want},
+				decision{"sqs:ReceiveMessage", queue("prod-" + yours + "-broadcaster"), nil, want},
+				decision{"sqs:SendMessage", queue("prod-" + yours + "-broadcaster"), nil, want},
+				decision{"dynamodb:PutItem", table("prod-" + yours + "-changes"), nil, want},
+				decision{"dynamodb:Query", table("prod-" + yours + "-changes"), nil, want},
+				decision{"dynamodb:DeleteItem", table("prod-" + yours + "-operations"), nil, want},
+				decision{"dynamodb:Query", table("prod-" + yours + "-reports"), nil, want},
+				decision{"dynamodb:Query", table("dev-" + yours + "-changes"), nil, denied},
+			)
+		}
+		hold(t, "prod-"+mine+"-broadcaster-eu-west-2", rolePolicies(domain(t, mine)), decisions)
+	}
+}
+
+// TestNobodyHereCanReadAValue: none of the policies, with every option on, allows it; the broadcaster's role is refused even where
+// the secret's own policy allows it.
+func TestNobodyHereCanReadAValue(t *testing.T) {
+	full := domain(t, "payments", everyOption()...)
+	policies := map[string][]any{
+		"broadcaster": rolePolicies(full),
+		"client":      {document(full, "ClientPolicy")},
+		"on-call":     {document(full, "OnCallPolicy")},
+		"hint":        {document(platform(t), "HintPolicy")},
+	}
+	own := secret("/bank/prod/payments/neon/connection-string")
+	open := tree{"Version": "2012-10-17", "Statement": []any{tree{"Effect": "Allow", "Principal": tree{"AWS": "*"}, "Action": "secretsmanager:*", "Resource": "*"}}}
+	for principal, has := range policies {
+		want := denied
+		if principal == "broadcaster" {
+			want = never
+		}
+		via := tree{"kms:ViaService": "secretsmanager.eu-west-2.amazonaws.com"}
+		hold(t, principal, has, []decision{
+			{"secretsmanager:GetSecretValue", own, nil, want},
+			{"secretsmanager:BatchGetSecretValue", "", nil, want},
+			{"kms:Decrypt", keyARN, via, denied},
+			{"kms:GenerateDataKey", keyARN, via, denied},
+		})
+	}
+	opened := request{
+		Principal: "arn:aws:iam::" + account + ":role/r", Account: account, Action: "secretsmanager:GetSecretValue", Resource: own, ResourcePolicy: open,
+	}
+	asked := []request{opened, opened}
+	asked[0].IdentityPolicies = policies["broadcaster"]
+	if got := judged(t, asked); got[0] != never || got[1] != allowed {
+		t.Errorf("where the secret's policy allows everybody: the broadcaster %s, another role %s", got[0], got[1])
+	}
+}
+
+// everyOption are values for all parameters that add something.
+func everyOption() []string {
+	return []string{
+		"KmsKeyArn", keyARN, "VpcSubnetIds", "subnet-1,subnet-2", "VpcSecurityGroupIds", "sg-1", "Tracing", "Active",
+		"PermissionsBoundary", "arn:aws:iam::111122223333:policy/boundary", "RolePath", "/platform/",
+		"CodeSigningConfigArn", "arn:aws:lambda:eu-west-2:111122223333:code-signing-config:csc-0123456789abcdef0",
+	}
+}
+
+func TestOptionsAddNoMoreThanTheyNeed(t *testing.T) {
+	full := domain(t, "payments", everyOption()...)
+	eni, self := arn("ec2", "network-interface/eni-1"), tree{"lambda:SourceFunctionArn": function("prod-payments-broadcaster")}
+	hold(t, "broadcaster", rolePolicies(full), []decision{
+		{"kms:Decrypt", keyARN, tree{"kms:ViaService": "dynamodb.eu-west-2.amazonaws.com"}, allowed},
+		{"kms:GenerateDataKey", keyARN, tree{"kms:ViaService": "sqs.eu-west-2.amazonaws.com"}, allowed},
+		{"kms:Decrypt", keyARN, nil, denied},
+		{"kms:Decrypt", arn("kms", "key/another"), tree{"kms:ViaService": "dynamodb.eu-west-2.amazonaws.com"}, denied},
+		{"kms:CreateGrant", keyARN, tree{"kms:ViaService": "dynamodb.eu-west-2.amazonaws.com"}, denied},
+		{"ec2:DeleteNetworkInterface", eni, nil, allowed},
+		{"ec2:DeleteNetworkInterface", eni, self, never}, // Lambda may, the function's code may not
+		{"xray:PutTraceSegments", "", nil, allowed},
+	})
+	hold(t, "client", []any{document(full, "ClientPolicy")}, []decision{
+		{"kms:Decrypt", keyARN, tree{"kms:ViaService": "dynamodb.eu-west-2.amazonaws.com"}, allowed},
+		{"kms:Decrypt", keyARN, nil, denied},
+		{"kms:Encrypt", keyARN, tree{"kms:ViaService": "dynamodb.eu-west-2.amazonaws.com"}, denied},
+	})
+	hold(t, "broadcaster", rolePolicies(domain(t, "payments")), []decision{
+		{"kms:Decrypt", keyARN, tree{"kms:ViaService": "dynamodb.eu-west-2.amazonaws.com"}, denied},
+		{"ec2:DeleteNetworkInterface", eni, nil, denied},
+		{"xray:PutTraceSegments", "", nil, denied},
+	})
+	role := full.resources["Role"].Properties
+	if role["PermissionsBoundary"] != "arn:aws:iam::111122223333:policy/boundary" || role["Path"] != "/platform/" {
+		t.Errorf("the role has the boundary %v and the path %v", role["PermissionsBoundary"], role["Path"])
+	}
+}
+
+func TestAClientMay(t *testing.T) {
+	hold(t, "payments-api", []any{document(domain(t, "payments"), "ClientPolicy")}, []decision{
+		{"dynamodb:Query", table("prod-payments-changes"), nil, allowed},
+		{"dynamodb:PutItem", table("prod-payments-reports"), nil, allowed},
+		// It cannot write the log, nor read or remove what others report.
+		{"dynamodb:PutItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:UpdateItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:DeleteItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:BatchWriteItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:Scan", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:Query", table("prod-payments-reports"), nil, denied},
+		{"dynamodb:UpdateItem", table("prod-payments-reports"), nil, denied},
+		{"dynamodb:DeleteItem", table("prod-payments-reports"), nil, denied},
+		{"dynamodb:Query", table("prod-payments-operations"), nil, denied},
+		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
+		{"dynamodb:Query", table("prod-kyc-changes"), nil, denied},
+		{"dynamodb:Query", table("prod-payments-archive-changes"), nil, denied},
+		{"sqs:SendMessage", queue("prod-payments-broadcaster"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster"), nil, denied},
+		{"secretsmanager:DescribeSecret", secret("/bank/prod/payments/neon/password"), nil, denied},
+	})
+}
+
+func TestOnCallMay(t *testing.T) {
+	hold(t, "payments-on-call", []any{document(domain(t, "payments"), "OnCallPolicy")}, []decision{
+		{"dynamodb:Query", table("prod-payments-changes"), nil, allowed},
+		{"dynamodb:Query", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:Query", table("prod-payments-reports"), nil, allowed},
+		{"dynamodb:PutItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
+		{"dynamodb:Query", table("prod-kyc-operations"), nil, denied},
+		{"logs:FilterLogEvents", arn("logs", "log-group:/aws/lambda/prod-payments-broadcaster:*"), nil, allowed},
+		{"logs:FilterLogEvents", arn("logs", "log-group:/aws/lambda/prod-kyc-broadcaster:*"), nil, denied},
+		{"lambda:GetFunctionConfiguration", function("prod-payments-broadcaster"), nil, allowed},
+		{"lambda:UpdateFunctionConfiguration", function("prod-payments-broadcaster"), nil, denied},
+		// Give commands, and no events.
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:pause"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:resume"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:live"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-kyc-broadcaster:pause"), nil, denied},
+		{"sqs:ReceiveMessage", queue("prod-payments-broadcaster-dead-letters"), nil, allowed},
+		{"sqs:StartMessageMoveTask", queue("prod-payments-broadcaster-dead-letters"), nil, allowed},
+		{"sqs:SendMessage", queue("prod-payments-broadcaster"), nil, allowed},
+		{"sqs:ReceiveMessage", queue("prod-payments-broadcaster"), nil, denied},
+		{"sqs:PurgeQueue", queue("prod-payments-broadcaster-dead-letters"), nil, denied},
+		{"sqs:SendMessage", queue("prod-kyc-broadcaster"), nil, denied},
+	})
+}
+
+// TestWhoMaySendToTheQueue: the domain's rules, encrypted; resource policies stand alone here, as for another service or account.
+func TestWhoMaySendToTheQueue(t *testing.T) {
+	s := domain(t, "payments")
+	policy := document(s, "QueuePolicy")
+	rule := arn("events", "rule/prod-payments-secret-label")
+	var asked []request
+	var wants []string
+	add := func(principal, name string, context tree, want string) {
+		asked = append(asked, request{Principal: principal, Account: account, Action: "sqs:SendMessage", Resource: queue(name), Context: context, ResourcePolicy: policy})
+		wants = append(wants, want)
+	}
+	const eventBridge, stranger = "events.amazonaws.com", "arn:aws:iam::444455556666:role/r"
+	for _, name := range []string{"prod-payments-broadcaster", "prod-payments-broadcaster-dead-letters"} {
+		for _, own := range []string{"secret-label", "secret-call", "secret-service", "secret-hint", "broadcaster-tick"} {
+			add(eventBridge, name, tree{"aws:SourceArn": arn("events", "rule/prod-payments-"+own), "aws:SecureTransport": "true"}, allowed)
+		}
+		add(eventBridge, name, tree{"aws:SourceArn": otherRule, "aws:SecureTransport": "true"}, denied)
+		add(eventBridge, name, tree{"aws:SourceArn": arn("events", "rule/prod-kyc-secret-label"), "aws:SecureTransport": "true"}, denied)
+		add(eventBridge, name, tree{"aws:SourceArn": rule, "aws:SecureTransport": "false"}, never)
+		add("sns.amazonaws.com", name, tree{"aws:SourceArn": rule, "aws:SecureTransport": "true"}, denied)
+		add(stranger, name, tree{"aws:SecureTransport": "true"}, denied)
+	}
+	for i, got := range judged(t, asked) {
+		if got != wants[i] {
+			t.Errorf("%s to %s, %v: %s, want %s", asked[i].Principal, asked[i].Resource, asked[i].Context, got, wants[i])
+		}
+	}
+}
+
+func TestWhoMayPutHints(t *testing.T) {
+	s := platform(t, "HintAccounts", "444455556666,777788889999")
+	bus, other := arn("events", "event-bus/default"), arn("events", "event-bus/another")
+	hint := tree{"events:source": []string{"secret-broadcaster"}, "events:detail-type": []string{"Secret Change Hint"}}
+	forged := tree{"events:source": []string{"secret-broadcaster"}, "events:detail-type": []string{"Deliveries Pending"}}
+	foreign := tree{"events:source": []string{"payments"}, "events:detail-type": []string{"Secret Change Hint"}}
+	hold(t, "rotation", []any{document(s, "HintPolicy")}, []decision{
+		{"events:PutEvents", bus, hint, allowed},
+		{"events:PutEvents", bus, forged, denied},
+		{"events:PutEvents", bus, foreign, denied},
+		{"events:PutEvents", bus, nil, denied},
+		{"events:PutEvents", other, hint, denied},
+		{"events:PutRule", arn("events", "rule/prod-payments-secret-label"), nil, denied},
+	})
+	statement := s.resources["HintAccountsPolicy"].Properties["Statement"]
+	busPolicy := tree{"Version": "2012-10-17", "Statement": []any{statement}}
+	put := tree{"Version": "2012-10-17", "Statement": []any{tree{"Effect": "Allow", "Action": "events:PutEvents", "Resource": "*"}}}
+	var asked []request
+	var wants []string
+	for from, byContext := range map[string]map[string]tree{
+		"444455556666": {allowed: hint, denied: forged}, "777788889999": {allowed: hint, denied: foreign}, "000011112222": {denied: hint},
+	} {
+		for want, context := range byContext {
+			wants = append(wants, want)
+			asked = append(asked, request{
+				Principal: "arn:aws:iam::" + from + ":role/ci", Account: account, Action: "events:PutEvents", Resource: bus,
+				Context: context, IdentityPolicies: []any{put}, ResourcePolicy: busPolicy,
+			})
+		}
+	}
+	for i, got := range judged(t, asked) {
+		if got != wants[i] {
+			t.Errorf("%s, %v: %s, want %s", asked[i].Principal, asked[i].Context, got, wants[i])
+		}
+	}
+	if _, has := platform(t).resources["HintAccountsPolicy"]; has {
+		t.Error("without HintAccounts there is a policy for them")
+	}
+}
+
+// TestTheTagGuard: the service control policy for who may join an audience.
+func TestTheTagGuard(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "infra", "tag-guard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var guard any
+	if err := json.Unmarshal(text, &guard); err != nil {
+		t.Fatal(err)
+	}
+	admin := tree{"Version": "2012-10-17", "Statement": []any{tree{"Effect": "Allow", "Action": "*", "Resource": "*"}}}
+	scp := tree{"Version": "2012-10-17", "Statement": append([]any{tree{"Effect": "Allow", "Action": "*", "Resource": "*"}}, guard.(tree)["Statement"].([]any)...)}
+	tags := func(domain string) tree {
+		return tree{"aws:RequestTag/secret-broadcaster:domain": domain, "aws:TagKeys": []string{"secret-broadcaster:push", "secret-broadcaster:domain"}}
+	}
+	cases := []struct {
+		what, action string
+		context      tree
+		mine, want   string
+	}{
+		{"its own function", "lambda:TagResource", tags("payments"), "payments", allowed},
+		{"its own function, made with tags", "lambda:CreateFunction", tags("payments"), "payments", allowed},
+		{"another domain's audience", "lambda:TagResource", tags("kyc"), "payments", never},
+		{"another domain's audience, at its making", "lambda:CreateFunction", tags("kyc"), "payments", never},
+		{"a lookalike's audience", "lambda:TagResource", tags("payments-archive"), "payments", never},
+		{"without a domain of its own", "lambda:TagResource", tags("payments"), "", never},
+		{"push alone, without a domain of its own", "lambda:TagResource", tree{"aws:TagKeys": []string{"secret-broadcaster:push"}}, "", never},
+		{"push alone, of a function of its own", "lambda:TagResource", tree{"aws:TagKeys": []string{"secret-broadcaster:push"}, "aws:ResourceTag/secret-broadcaster:domain": "payments"}, "payments", allowed},
+		{"push alone, of another domain's function", "lambda:TagResource", tree{"aws:TagKeys": []string{"secret-broadcaster:push"}, "aws:ResourceTag/secret-broadcaster:domain": "kyc"}, "payments", never},
+		{"untags another domain's function", "lambda:UntagResource", tree{"aws:TagKeys": []string{"secret-broadcaster:push"}, "aws:ResourceTag/secret-broadcaster:domain": "kyc"}, "payments", never},
+		{"tags that are not ours", "lambda:TagResource", tree{"aws:TagKeys": []string{"team"}, "aws:RequestTag/team": "x"}, "", allowed},
+	}
+	var asked []request
+	for _, c := range cases {
+		if c.mine != "" {
+			c.context["aws:PrincipalTag/secret-broadcaster:domain"] = c.mine
+		}
+		asked = append(asked, request{
+			Principal: "arn:aws:iam::" + account + ":role/r", Account: account, Action: c.action, Resource: function("f"),
+			Context: c.context, IdentityPolicies: []any{admin}, ServiceControlPolicy: scp,
+		})
+	}
+	for i, got := range judged(t, asked) {
+		if got != cases[i].want {
+			t.Errorf("%s: %s, want %s", cases[i].what, got, cases[i].want)
+		}
+	}
+}
+
+// TestTheRoleIsThatOfTheDocument: docs/operating.md shows the role, and the code is held to that one.
+func TestTheRoleIsThatOfTheDocument(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "operating.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```json\n")
+	block, _, _ := strings.Cut(rest, "```")
+	var documented, rendered any
+	if err := json.Unmarshal([]byte(block), &documented); err != nil {
+		t.Fatal(err)
+	}
+	rendered = rolePolicies(domain(t, "payments"))[0]
+	if want, got := indented(t, documented), indented(t, rendered); want != got {
+		t.Errorf("docs/operating.md:\n%s\nthe template:\n%s", want, got)
+	}
+}
+
+func indented(t testing.TB, v any) string {
+	t.Helper()
+	text, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
