@@ -22,8 +22,9 @@ demo: ## Watch a secret change and every environment follow; needs only Go. ARGS
 	@go run ./cmd/broadcaster demo $(ARGS)
 
 # What the Node client is built and tested with; the file is npm's own.
-$(NODE_MODULES): $(NODE)/package-lock.json
-	cd $(NODE) && npm ci
+$(NODE_MODULES): $(NODE)/package-lock.json $(NODE)/test/runtimes/package-lock.json
+	npm ci --prefix $(NODE)/test/runtimes
+	npm ci --prefix $(NODE)
 	touch $@
 
 test: $(NODE_MODULES) ## Set up what the tests need, run everything: the race detector, the fleet model, kills and mutants

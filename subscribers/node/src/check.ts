@@ -71,6 +71,7 @@ export class Checks {
     if (!force && this.isOpen(now)) return undefined;
     const check: Check = { begun: now, done: Promise.resolve(false) };
     this.current = check;
+    this.state.checking = true;
     check.done = this.run();
     return check;
   }
@@ -93,6 +94,7 @@ export class Checks {
       }
     }
     this.current = undefined;
+    state.checking = false;
     const { logger } = state.cfg;
     if (error === undefined) {
       if (this.failures > 0) logger.info("the change log can be read again");

@@ -40,8 +40,13 @@ export class Pushes {
   /** Waits a little for what is on its way: once the invocation has returned the environment may be frozen. */
   async linger(): Promise<void> {
     this.reporting.start();
-    const waits = [this.checks.current?.done, this.reporting.sending].filter((one) => one !== undefined);
-    if (waits.length > 0) await within(this.state.cfg.clock, LINGER_FOR, Promise.all(waits));
+    if (this.checks.current === undefined && this.reporting.sending === undefined) return;
+    await within(this.state.cfg.clock, LINGER_FOR, this.underWay());
+  }
+
+  private async underWay(): Promise<void> {
+    await this.checks.current?.done;
+    await this.reporting.sending; // the check ends with it
   }
 
   /** Answers an invalidation that cannot be used. */

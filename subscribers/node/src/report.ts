@@ -5,6 +5,12 @@ import { type Ack, REASON_NOT_FETCHED, type Report, SCHEMA, type SecretOutcome }
 /** How often an environment writes its report at the most, in milliseconds. */
 const REPORT_EVERY = 10_000;
 
+/**
+ * How often an environment says again what it has said, in milliseconds: a report that is a day old is gone, and a function
+ * without one is not pushed to.
+ */
+const RENEW_EVERY = 6 * 60 * 60 * 1000;
+
 /** JSON has no infinity: what is cached for ever is reported as cached for ten years. */
 const LONGEST_TTL = 10 * 365 * 24 * 60 * 60 * 1000;
 
@@ -39,8 +45,10 @@ export class Reporting {
     const { reports, mode } = state.cfg;
     if (reports === undefined || mode === "off") return;
     const now = state.now();
-    if (!state.reportDue || this.sending !== undefined) return;
-    if (this.sent !== undefined && since(now, this.sent) < REPORT_EVERY) return;
+    if (state.checking) return; // what the check finds is to be told, and it calls this when it ends
+    const age = this.sent === undefined ? undefined : since(now, this.sent);
+    if (this.sending !== undefined || (age !== undefined && age < REPORT_EVERY)) return;
+    if (!state.reportDue && (age === undefined || age < RENEW_EVERY)) return;
     const { report, complete } = this.build();
     state.reportDue = !complete;
     this.sent = now;

@@ -192,6 +192,8 @@ export class State {
   invocations = 0;
   /** How often there began or ceased to be any: between the two the environment may have been frozen. */
   rests = 0;
+  /** A check of the log is on its way. */
+  checking = false;
   /** Something new is to be reported. */
   reportDue = false;
   private readonly prefix: string;

@@ -31,6 +31,59 @@ test("an environment reports at its first check and at each new revision, at mos
   assert.equal(fake.reports[0]?.environment, fake.reports[1]?.environment);
 });
 
+test("a report is renewed every six hours, since one that is a day old is gone", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  await settled();
+  fake.clock.jump(6 * 60 * 60 * 1000 - 1000);
+  await reads(cache, "first");
+  await settled();
+  assert.equal(fake.reports.length, 1);
+  fake.clock.jump(NEXT_CHECK);
+  await reads(cache, "first");
+  await settled();
+  assert.equal(fake.reports.length, 2);
+});
+
+test("a report waits for the check on its way: else one that was frozen while the log grew says that it is behind", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  const handler = async () => reads(cache, "first", PASSWORD, { ttl: 10 * 60 * 60 * 1000 });
+  await cache.invoke({}, undefined, handler);
+  await settled();
+  fake.put(API_KEY, "first");
+  fake.clock.jump(7 * 60 * 60 * 1000); // its report is due, and so is a check
+  await cache.invoke({}, undefined, handler);
+  await settled();
+  assert.deepEqual(
+    fake.reports.slice(1).map(({ revision }) => revision),
+    [3],
+  );
+});
+
+test("an invocation's return waits for the check on its way and then for the report that it ends with", async () => {
+  const fake = new Fake();
+  const cache = fake.cache();
+  const answer = gate();
+  fake.logGate = answer.closed;
+  let returned = false;
+  const invocation = cache.invoke({}, undefined, async () => {}).then(() => {
+    returned = true;
+  });
+  await settled();
+  const written = gate();
+  fake.reportsGate = written.closed;
+  answer.open();
+  await settled();
+  assert.equal(returned, false);
+  written.open();
+  await invocation;
+  assert.equal(fake.reports.length, 1);
+});
+
 test("a report has the members of the golden one, in its order, and tells how the environment stands", async () => {
   const golden = JSON.parse(readFileSync(goldenPath("report/current.json"), "utf8")) as Report;
   const fake = new Fake();
