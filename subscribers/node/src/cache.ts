@@ -259,7 +259,7 @@ export class Cache {
 
   /** Says that the handler is wrapped with invoke, so that a push never reaches the function's own code. */
   takeInvalidations(): void {
-    this.reporting.takesInvalidations = true;
+    this.reporting.noteWrapped();
   }
 
   /**

@@ -13,7 +13,7 @@ export class Reporting {
   /** Its ARN, as the function was invoked last. */
   function: string;
   /** The handler is wrapped, so that a push never reaches the function's own code. */
-  takesInvalidations = false;
+  private takesInvalidations = false;
   maxTtl = 0;
   /** Resolves when the report on its way has been written or has failed; undefined without one. */
   sending: Promise<void> | undefined;
@@ -24,6 +24,13 @@ export class Reporting {
   constructor(private readonly state: State) {
     this.function = state.cfg.function.arn ?? "";
     this.started = state.cfg.clock.wall();
+  }
+
+  /** A module may read secrets before it wraps its handler: who was told otherwise is told anew. */
+  noteWrapped(): void {
+    if (this.takesInvalidations) return;
+    this.takesInvalidations = true;
+    if (this.sent !== undefined) this.state.reportDue = true;
   }
 
   /** Writes the report if something new is to be told and the last one is long enough ago. It does not wait. */

@@ -106,6 +106,7 @@ test("a report of a secret that waits to be refetched is followed by another", a
   const fake = new Fake();
   fake.put(PASSWORD, "first");
   const cache = fake.cache();
+  cache.takeInvalidations();
   await reads(cache, "first");
   await settled();
   fake.refresh(PASSWORD);
@@ -119,4 +120,20 @@ test("a report of a secret that waits to be refetched is followed by another", a
   await settled();
   assert.equal(fake.reports.length, 3);
   assert.equal(fake.reports.at(-1)?.secrets?.[0]?.outcome, "applied");
+});
+
+test("a handler that is wrapped after the first report is reported", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  cache.takeInvalidations();
+  await settled();
+  assert.equal(fake.reports.length, 0, "before anything was read there is nothing to report");
+  const other = fake.cache();
+  await reads(other, "first");
+  await settled();
+  fake.clock.jump(10_000);
+  await other.invoke({}, undefined, async () => {});
+  await settled();
+  assert.deepEqual(fake.reports.map(({ takesInvalidations, revision }) => [takesInvalidations, revision]), [[false, 2], [true, 2]]);
 });
