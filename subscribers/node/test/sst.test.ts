@@ -35,7 +35,7 @@ const everyKind = config(`
       runtime: $output("nodejs22.x" as const),
       environment: $output({ ORDERS: "orders", SECRET_BROADCAST_MODE: "on" }),
       permissions: $output([{ actions: ["s3:GetObject"], resources: ["arn:aws:s3:::orders/*"] }]),
-      nodejs: $output({ minify: false, banner: "// of the worker" }),
+      nodejs: $output({ minify: true, banner: "// of the worker" }),
       tags: $output({ team: "payments" }),
     });
     new sst.aws.Function("Batch", { handler: "src/work.handler", role: "arn:aws:iam::111122223333:role/batch" });
@@ -117,7 +117,7 @@ describe("secretBroadcast in SST", () => {
       assert.match(bundled(name), /SECRET_BROADCAST_TABLE/, `${name}'s bundle has this package in it`);
     }
     assert.match(bundled("Worker"), /^\/\/ of the worker$/m, "a function's own bundling options stay");
-    assert.ok(bundled("Worker").length > 1.5 * bundled("Api").length, "and SST's own are what they were: only the worker is not minified");
+    assert.ok(bundled("Worker").length < 0.8 * bundled("Api").length, "and SST's own default is what it was: only the worker is minified");
   });
 
   it("makes bundles that load and run as Lambda's runtime would", () => {

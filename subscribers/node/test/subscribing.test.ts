@@ -202,6 +202,7 @@ describe("docs/subscribing.md, followed in a project that has nothing of this pa
 
   it("observe: a wrapped handler is served the old version, and reports what it would have invalidated", async () => {
     const [block] = blocks(text.split("## The first step of a rollout")[1]!.split("## ")[0]!);
+    const following = preview;
     preview = app.preview(config().replace(/^ *\$transform\(.*\n/m, use(block!)));
     assert.equal((deployed()["environment"] as { variables: Record<string, string> }).variables["SECRET_BROADCAST_MODE"], "observe");
     const one = environment();
@@ -213,6 +214,7 @@ describe("docs/subscribing.md, followed in a project that has nothing of this pa
       assert.ok(performance.now() - began < 30_000, `it reports: ${JSON.stringify(await world.reports())}`);
     }
     assert.equal((await one.invoke({ id: "3" }))["as"], as);
+    preview = following; // Leave `mode` out to follow it
   });
 
   it("esbuild: the command makes a bundle that follows the log too", async () => {
