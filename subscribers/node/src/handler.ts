@@ -5,7 +5,7 @@ interface InvocationContext {
   invokedFunctionArn?: string;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: handlers have any event and any result
+/** Handlers have any event and any result. */
 type AnyHandler = (event: any, context: any, ...rest: any[]) => any;
 
 /** How awslambda.streamifyResponse marks a handler: (event, responseStream, context). */

@@ -115,7 +115,7 @@ export class World {
     return { accessKeyId: this.account, secretAccessKey: "placeholder" };
   }
 
-  static async open(kind: Kind_): Promise<World> {
+  static async open(kind: WorldKind): Promise<World> {
     const { endpoint, stop } = await STARTS[kind]();
     const world = new World(endpoint, stop);
     await world.meter.listen();
@@ -260,9 +260,9 @@ export class World {
 
 /** Whose endpoints a World stands on: this repository's own, or those of ministack, a third party's emulator. */
 export const WORLDS = ["local", "ministack"] as const;
-type Kind_ = (typeof WORLDS)[number];
+type WorldKind = (typeof WORLDS)[number];
 
-const STARTS: Record<Kind_, () => Promise<{ endpoint: string; stop: () => Promise<void> }>> = {
+const STARTS: Record<WorldKind, () => Promise<{ endpoint: string; stop: () => Promise<void> }>> = {
   async local() {
     const program = join(packageRoot, "dist-test", "endpoints");
     execFileSync("go", ["build", "-o", program, "./subscribers/node/test/endpoints"], { cwd: repositoryRoot, stdio: "inherit" });
