@@ -200,7 +200,9 @@ func (c *Cache) startAtHead(page Page, sent instant) error {
 	landed := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.markAll()
+	if c.cfg.Mode == On || c.cursor.revision > 0 { // who observes reads beside its first check, and has missed nothing by that
+		c.markAll()
+	}
 	for i, row := range page.Rows {
 		if i > 0 {
 			if err := cursorOf(page.Rows[i-1]).followedBy(row); err != nil {

@@ -3,6 +3,7 @@ package secretcache_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,6 +48,26 @@ func TestObservingChangesNothingAndCounts(t *testing.T) {
 	if got := cache.Counts(); got.Uncertain != 0 || got.Outdated != 0 {
 		t.Errorf("who only observes makes no promise to break: %+v", got)
 	}
+}
+
+// TestObservingCountsBesideReadsOfMemory: a function whose handler is not wrapped reads memory only, for as long as the TTL is.
+func TestObservingCountsBesideReadsOfMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		cache := newCache(t, fake, observe)
+		secret := cache.Secret(password)
+		wantText(t, secret, "first")
+		synctest.Wait()
+		fake.Put(password, "second")
+		fake.Advance(nextCheck)
+		wantText(t, secret, "first")
+		synctest.Wait()
+		if got := cache.Counts().Invalidated; got != 1 {
+			t.Errorf("%d would have been invalidated, want 1", got)
+		}
+		wantFetches(t, fake, password, 1)
+	})
 }
 
 func TestObservingWithABrokenLogCostsARunningFunctionNothing(t *testing.T) {

@@ -71,10 +71,20 @@ func (s *Secret) Get(ctx context.Context) (Value, error) {
 	e := s.entry.Load()
 	if !e.follows || s.cache.certain(now) {
 		if v := e.fresh.Load(); v != nil && now.since(v.sent) <= s.ttl && s.is(v) {
+			if e.tracked && !e.follows {
+				s.cache.observe(now)
+			}
 			return Value{v}, nil
 		}
 	}
 	return s.read(ctx)
+}
+
+// observe reads the log beside a read that does not follow it: what it tells is counted.
+func (c *Cache) observe(now instant) {
+	if !c.certain(now) {
+		c.startCheck(now, false)
+	}
 }
 
 const (
@@ -93,7 +103,7 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 	late := ctx.Err() != nil
 	rests, again := c.rests.Load(), false
 	if c.cfg.Mode == Observe {
-		c.startCheck(c.now(), false)
+		c.observe(c.now())
 	}
 	for range rounds {
 		if s.follows() && certain {

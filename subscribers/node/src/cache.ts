@@ -97,8 +97,11 @@ export class Cache {
     const version = entry.fresh;
     if (version === undefined) return undefined;
     const now = state.now();
-    if (entry.follows && !state.certain(now)) return undefined;
-    return isYoung(version, now, ttl) && isOf(id, version) ? version : undefined;
+    const certain = !entry.tracked || state.certain(now);
+    if (entry.follows && !certain) return undefined;
+    if (!isYoung(version, now, ttl) || !isOf(id, version)) return undefined;
+    if (!certain) this.checks.start(now, false); // it is only observed: what the log tells is counted
+    return version;
   }
 
   private async read(id: string, ttl: number, from: Instant | undefined): Promise<Version> {

@@ -181,7 +181,8 @@ export class Checks {
   /** Marks whatever is cached, since nobody knows what it has missed, and begins at the newest row. */
   private startAtHead(page: Page, sent: Instant): void {
     const landed = this.state.now();
-    this.markAll();
+    // Who observes reads beside its first check, and has missed nothing by that.
+    if (this.state.cfg.mode === "on" || this.state.cursor.revision > 0) this.markAll();
     let last: Cursor | undefined;
     for (const row of page.rows) {
       if (last !== undefined) mustFollow(last, row);

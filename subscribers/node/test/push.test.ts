@@ -320,6 +320,21 @@ test("observing changes nothing and counts", async () => {
   assert.deepEqual({ uncertain, outdated }, { uncertain: 0, outdated: 0 });
 });
 
+test("observing counts beside reads of memory, and nothing at the first check", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache({ mode: "observe" });
+  await reads(cache, "first");
+  await settled();
+  assert.deepEqual([fake.logReads, cache.counts().invalidated], [1, 0]);
+  fake.put(PASSWORD, "second");
+  fake.clock.jump(NEXT_CHECK);
+  await reads(cache, "first");
+  await settled();
+  assert.equal(cache.counts().invalidated, 1);
+  fetched(fake, 1);
+});
+
 test("observing with a broken log costs a running function nothing", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");
