@@ -75,6 +75,7 @@ func commands() []*cobra.Command {
 		newExplain(),
 		newPause(),
 		newResume(),
+		newDoctor(),
 		newVersion(),
 		newCompletion(),
 	}

@@ -62,7 +62,7 @@ func newOrder(name, short, long, examples string) *cobra.Command {
 				return usageError{err.Error()}
 			}
 			if function == "" {
-				function = o.Env + "-" + o.Domain + "-broadcaster"
+				function = functionOf(o.Env, o.Domain)
 			}
 			answer, err := send(cmd.Context(), function, o)
 			if err != nil {
@@ -84,6 +84,11 @@ func newOrder(name, short, long, examples string) *cobra.Command {
 	return cmd
 }
 
+var errNoRegion = errors.New("no Region is configured: set AWS_REGION")
+
+// functionOf is what a domain's broadcaster is called unless somebody called it otherwise.
+func functionOf(env, domain string) string { return env + "-" + domain + "-broadcaster" }
+
 // send has the broadcaster carry out an order.
 func send(ctx context.Context, function string, o order) (commandAnswer, error) {
 	on, err := awsconfig.LoadDefaultConfig(ctx)
@@ -91,7 +96,7 @@ func send(ctx context.Context, function string, o order) (commandAnswer, error) 
 	case err != nil:
 		return commandAnswer{}, fmt.Errorf("loading the AWS configuration: %w", err)
 	case on.Region == "":
-		return commandAnswer{}, errors.New("no Region is configured: set AWS_REGION")
+		return commandAnswer{}, errNoRegion
 	}
 	proof, err := sts.Prove(ctx, awssts.NewFromConfig(on), o.digest())
 	if err != nil {

@@ -2,6 +2,8 @@ package eventbridge_test
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,11 +24,11 @@ import (
 
 const neon = "/bank/prod/payments/neon/connection-string"
 
-// on is an account of its own in the emulator, or a configuration for another endpoint.
-func on(endpoint string) aws.Config {
+// on is an account of the emulator, or a configuration for another endpoint.
+func on(endpoint, account string) aws.Config {
 	return aws.Config{
 		Region: "eu-west-2", BaseEndpoint: &endpoint, HTTPClient: http.DefaultClient,
-		Credentials: credentials.NewStaticCredentialsProvider("777788889999", "placeholder", ""),
+		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
 	}
 }
 
@@ -37,7 +39,8 @@ func TestAHintArrives(t *testing.T) {
 	if endpoint == "" {
 		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
 	}
-	bus, queues := awseventbridge.NewFromConfig(on(endpoint)), sqs.NewFromConfig(on(endpoint))
+	account := fmt.Sprintf("7%011d", rand.Int64N(1e11)) // one of its own
+	bus, queues := awseventbridge.NewFromConfig(on(endpoint, account)), sqs.NewFromConfig(on(endpoint, account))
 	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("hints")})
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +53,7 @@ func TestAHintArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = bus.PutTargets(t.Context(), &awseventbridge.PutTargetsInput{
-		Rule: aws.String("hints"), Targets: []types.Target{{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:eu-west-2:777788889999:hints")}},
+		Rule: aws.String("hints"), Targets: []types.Target{{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:eu-west-2:" + account + ":hints")}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +79,7 @@ func TestAHintArrives(t *testing.T) {
 func TestANameThatWouldBeIgnoredIsAnError(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("something was sent") }))
 	t.Cleanup(server.Close)
-	h := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL)), "default")
+	h := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default")
 	for _, name := range []string{"", "mySecret", "arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + neon + "-a1B2c3", "/bank/prod", neon + "\x00"} {
 		if err := h.Hint(t.Context(), name); !errors.Is(err, eventbridge.ErrName) {
 			t.Errorf("%q: got %v", name, err)
@@ -98,7 +101,7 @@ func TestAHintThatEventBridgeDoesNotTakeIsAnError(t *testing.T) {
 			w.WriteHeader(c.status)
 			_, _ = w.Write([]byte(c.answer))
 		}))
-		err := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL)), "default").Hint(t.Context(), neon)
+		err := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default").Hint(t.Context(), neon)
 		server.Close()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v", name, err)
@@ -117,7 +120,7 @@ func TestAHintDoesNotHoldUpWhoSendsIt(t *testing.T) {
 	}))
 	t.Cleanup(func() { close(hangs); server.Close() })
 	began := time.Now()
-	err := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL)), "default").Hint(t.Context(), neon)
+	err := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default").Hint(t.Context(), neon)
 	if took := time.Since(began); err == nil || took > 10*time.Second {
 		t.Errorf("got %v after %v", err, took)
 	}

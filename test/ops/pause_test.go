@@ -2,6 +2,7 @@ package ops_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"regexp"
@@ -12,8 +13,21 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 )
 
-func TestPushesArePausedAndResumed(t *testing.T) {
-	w := newWorld(t)
+// TestPeoplesCommands builds the programs once for all.
+func TestPeoplesCommands(t *testing.T) {
+	program, artifact := build(t, "broadcaster"), build(t, "artifact", "-tags", "lambda.norpc,lambdaartifact")
+	for name, test := range map[string]func(*world){
+		"pushes are paused and resumed":      pushesArePausedAndResumed,
+		"the documented commands run":        theDocumentedCommandsRun,
+		"the documented doctor finds nobody": theDocumentedDoctorFindsNobody,
+		"commands that fail say so":          commandsThatFailSaySo,
+	} {
+		t.Run(name, func(t *testing.T) { test(newWorld(t, program, artifact)) })
+	}
+}
+
+func pushesArePausedAndResumed(w *world) {
+	t := w.T
 	if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "value 0"}); err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +126,9 @@ func (w *world) wantFollowed(event string, d invalidation.Delivery) {
 	}
 }
 
-// TestTheDocumentedCommandsRun, in their order, as they stand there.
-func TestTheDocumentedCommandsRun(t *testing.T) {
-	w := newWorld(t)
+// theDocumentedCommandsRun, in their order, as they stand there.
+func theDocumentedCommandsRun(w *world) {
+	t := w.T
 	document, err := os.ReadFile("../../docs/operating.md")
 	if err != nil {
 		t.Fatal(err)
@@ -132,8 +146,29 @@ func TestTheDocumentedCommandsRun(t *testing.T) {
 	}
 }
 
-func TestCommandsThatFailSaySo(t *testing.T) {
-	w := newWorld(t)
+// theDocumentedDoctorFindsNobody: in an account where nothing is deployed.
+func theDocumentedDoctorFindsNobody(w *world) {
+	t := w.T
+	document, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster (doctor .*)$`).FindStringSubmatch(string(document))
+	if match == nil {
+		t.Fatal("no document shows the command")
+	}
+	shell := exec.CommandContext(t.Context(), "bash", "-c", w.program+" "+match[1])
+	shell.Env = append(w.oncall(), "AWS_ENDPOINT_URL_LAMBDA="+w.sts) // the third party's, where there is no function
+	out, err := shell.CombinedOutput()
+	want := "wrong function: there is no function prod-payments-broadcaster here\n" +
+		"      name it with --function, or its account and Region with AWS_PROFILE and AWS_REGION\nbroadcaster: not well: 1 of 1\n"
+	if failed := new(exec.ExitError); !errors.As(err, &failed) || failed.ExitCode() != 1 || string(out) != want {
+		t.Errorf("%v, and it says\n%s", err, out)
+	}
+}
+
+func commandsThatFailSaySo(w *world) {
+	t := w.T
 	for name, c := range map[string]struct {
 		args []string
 		code int

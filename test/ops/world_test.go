@@ -67,13 +67,12 @@ type world struct {
 	out bytes.Buffer // what the broadcaster's processes write
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, program, artifact string) *world {
 	t.Helper()
-	w := &world{T: t, dir: t.TempDir(), sts: os.Getenv("MINISTACK_ENDPOINT")}
+	w := &world{T: t, dir: t.TempDir(), program: program, sts: os.Getenv("MINISTACK_ENDPOINT")}
 	if w.sts == "" {
 		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
 	}
-	w.program = w.build("broadcaster")
 	var err error
 	if w.tables, err = tables.Open(tables.Config{}); err != nil {
 		t.Fatal(err)
@@ -96,16 +95,16 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w.deploy(w.build("artifact", "-tags", "lambda.norpc,lambdaartifact"))
+	w.deploy(artifact)
 	return w
 }
 
-func (w *world) build(name string, flags ...string) (program string) {
-	w.Helper()
-	program = filepath.Join(w.dir, name)
-	build := append(append([]string{"build"}, flags...), "-o", program, "../../cmd/broadcaster")
-	if out, err := exec.CommandContext(w.Context(), "go", build...).CombinedOutput(); err != nil {
-		w.Fatalf("building: %v\n%s", err, out)
+func build(t *testing.T, name string, flags ...string) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), name)
+	command := append(append([]string{"build"}, flags...), "-o", program, "../../cmd/broadcaster")
+	if out, err := exec.CommandContext(t.Context(), "go", command...).CombinedOutput(); err != nil {
+		t.Fatalf("building: %v\n%s", err, out)
 	}
 	return program
 }

@@ -1,0 +1,88 @@
+//go:build !lambdaartifact
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/spf13/cobra"
+
+	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/doctor"
+)
+
+func newDoctor() *cobra.Command {
+	var (
+		cfg    = doctor.Config{Commands: []string{pauseCommand, resumeCommand}}
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look at a deployed domain and say what is wrong and what mends it",
+		Long: `Look at a deployed domain and say what is wrong and what mends it.
+
+It starts at the function, whose own configuration says which queue and tables are meant, and looks at the trail, the
+queue, the rules (EventBridge itself says whether they take an event of each kind, and none of a domain of a similar
+name), the event source, the commands, the tables, the log and what the clients report. It changes nothing.
+
+Exit codes: 0 all is well, 1 something is not or could not be looked at, 2 the command line cannot be understood.`,
+		Example: `  broadcaster doctor --env prod --domain payments
+  broadcaster doctor --env prod --domain payments --function payments-secret-broadcaster --json`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.Env == "" || cfg.Domain == "" {
+				return usageError{"name the broadcaster with --env and --domain"}
+			}
+			if cfg.Function == "" {
+				cfg.Function = functionOf(cfg.Env, cfg.Domain)
+			}
+			var err error
+			cfg.AWS, err = awsconfig.LoadDefaultConfig(cmd.Context())
+			switch {
+			case err != nil:
+				return fmt.Errorf("loading the AWS configuration: %w", err)
+			case cfg.AWS.Region == "":
+				return errNoRegion
+			}
+			return tellFindings(cmd.OutOrStdout(), doctor.Examine(cmd.Context(), cfg), asJSON)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&cfg.Env, "env", "", "the broadcaster's env, as prod")
+	flags.StringVar(&cfg.Domain, "domain", "", "the broadcaster's domain, as payments")
+	flags.StringVar(&cfg.Function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
+	flags.BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+// tellFindings prints what was found. Its error says that not all is well.
+func tellFindings(out io.Writer, findings []doctor.Finding, asJSON bool) error {
+	ill := 0
+	for _, f := range findings {
+		if !f.OK {
+			ill++
+		}
+	}
+	var problem error
+	if ill > 0 {
+		problem = fmt.Errorf("not well: %d of %d", ill, len(findings))
+	}
+	if asJSON {
+		return errors.Join(printJSON(out, map[string]any{"findings": findings}), problem)
+	}
+	for _, f := range findings {
+		line := "ok    " + f.Check
+		if !f.OK {
+			line = "wrong " + f.Check + ": " + f.Problem
+			if f.Fix != "" {
+				line += "\n      " + f.Fix
+			}
+		}
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
+	return problem
+}

@@ -1,0 +1,263 @@
+package doctor_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/doctor"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+// A trouble is one thing that somebody did to a domain, what the doctor says of it, and how it is undone.
+type trouble struct {
+	name       string
+	does, undo func(d *domain)
+	want       []string // each finding: parts that it has, in their order, with … between
+}
+
+func troubles() []trouble {
+	pause := func(paused bool) func(d *domain) {
+		return func(d *domain) {
+			at := time.Now()
+			by := invalidation.Command{Name: "pause", By: "arn:aws:iam::1:user/alice", Reason: "INC-4711", At: at, RequestID: "r"}
+			d.must(d.store.SetPause(d.Context(), invalidation.Pause{Paused: paused, By: by.By, Reason: by.Reason, At: at}, by))
+		}
+	}
+	policy := func(text string) func(d *domain) { return func(d *domain) { d.queue("Policy", text) } }
+	mapping := func(edit func(*lambda.UpdateEventSourceMappingInput)) func(d *domain) {
+		return func(d *domain) {
+			in := &lambda.UpdateEventSourceMappingInput{UUID: d.mapping}
+			edit(in)
+			_, err := d.lambda.UpdateEventSourceMapping(d.Context(), in)
+			d.must(err)
+		}
+	}
+	reported := func(in *lambda.UpdateEventSourceMappingInput, types ...lambdatypes.FunctionResponseType) {
+		in.FunctionResponseTypes = types
+	}
+	selectors := func(rw trailtypes.ReadWriteType) func(d *domain) {
+		return func(d *domain) {
+			_, err := d.trails.PutEventSelectors(d.Context(), &cloudtrail.PutEventSelectorsInput{
+				TrailName: aws.String("all"), EventSelectors: []trailtypes.EventSelector{{IncludeManagementEvents: aws.Bool(true), ReadWriteType: rw}},
+			})
+			d.must(err)
+		}
+	}
+	const events = "prod-payments-events"
+	return []trouble{
+		{
+			"the trail is stopped",
+			func(d *domain) {
+				_, err := d.trails.StopLogging(d.Context(), &cloudtrail.StopLoggingInput{Name: aws.String("all")})
+				d.must(err)
+			},
+			func(d *domain) {
+				_, err := d.trails.StartLogging(d.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("all")})
+				d.must(err)
+			},
+			[]string{"trail: trail all does not log…→ aws cloudtrail start-logging --name all"},
+		},
+		{"the trail logs reads only", selectors("ReadOnly"), selectors("All"), []string{"trail: no trail logs management events that write"}},
+		{
+			"EventBridge is shut out", policy(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["sns.amazonaws.com"]},"Action":["sqs:SendMessage"],"Resource":"*"}]}`),
+			policy(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["events.amazonaws.com"]},"Action":["sqs:SendMessage"],"Resource":"*"}]}`),
+			[]string{"queue: its policy does not let EventBridge send…→ aws sqs set-queue-attributes --queue-url …events.amazonaws.com"},
+		},
+		{
+			"messages come back too early", func(d *domain) { d.queue("VisibilityTimeout", "60") }, func(d *domain) { d.queue("VisibilityTimeout", "300") },
+			[]string{`queue: its visibility timeout of 60s is shorter than the function's timeout of 5m0s → aws sqs set-queue-attributes …{"VisibilityTimeout":"300"}`},
+		},
+		{
+			"messages are parked too soon", func(d *domain) { d.redrive(2) }, func(d *domain) { d.redrive(5) },
+			[]string{"queue: it parks a message after 2 receives…→ aws sqs set-queue-attributes …maxReceiveCount"},
+		},
+		{
+			"the dead-letter queue is taken away", func(d *domain) { d.queue("RedrivePolicy", "") }, func(d *domain) { d.redrive(5) },
+			[]string{"queue: it has no dead-letter queue"},
+		},
+		{
+			"a message is parked",
+			func(d *domain) {
+				_, err := d.sqs.SendMessage(d.Context(), &sqs.SendMessageInput{QueueUrl: &d.parked, MessageBody: aws.String("{}")})
+				d.must(err)
+			},
+			func(d *domain) {
+				_, err := d.sqs.PurgeQueue(d.Context(), &sqs.PurgeQueueInput{QueueUrl: &d.parked})
+				d.must(err)
+			},
+			[]string{"dead-letter queue: 1 messages are parked…→ aws sqs start-message-move-task --source-arn arn:aws:sqs:"},
+		},
+		{
+			"the rule is disabled",
+			func(d *domain) {
+				_, err := d.events.DisableRule(d.Context(), &eventbridge.DisableRuleInput{Name: aws.String(events)})
+				d.must(err)
+			},
+			func(d *domain) {
+				_, err := d.events.EnableRule(d.Context(), &eventbridge.EnableRuleInput{Name: aws.String(events)})
+				d.must(err)
+			},
+			[]string{
+				"rules: rule prod-payments-events is disabled → aws events enable-rule --name prod-payments-events", "rules: no rule takes Secret Label Updated",
+				"rules: no rule takes DeleteSecret", "rules: no rule takes RotationSucceeded", "rules: no rule takes Secret Change Hint",
+			},
+		},
+		{
+			"the rule forgets rotations",
+			func(d *domain) { d.rule(events, strings.ReplaceAll(pattern, "additionalEventData", "nothing"), "") }, func(d *domain) { d.rule(events, pattern, "") },
+			[]string{"rules: no rule takes RotationSucceeded"},
+		},
+		{
+			"the rule takes a domain of a similar name",
+			func(d *domain) { d.rule(events, strings.ReplaceAll(pattern, "payments/", "payments"), "") }, func(d *domain) { d.rule(events, pattern, "") },
+			[]string{
+				"rules: rule prod-payments-events takes Secret Label Updated of domain payments-archive", "rules: …takes DeleteSecret of domain payments-archive",
+				"rules: …takes RotationSucceeded of domain payments-archive", "rules: …takes Secret Change Hint of domain payments-archive",
+			},
+		},
+		{
+			"nothing ticks",
+			func(d *domain) {
+				_, err := d.events.RemoveTargets(d.Context(), &eventbridge.RemoveTargetsInput{Rule: aws.String("prod-payments-tick"), Ids: []string{"queue"}})
+				d.must(err)
+			},
+			func(d *domain) { d.rule("prod-payments-tick", "", "rate(5 minutes)") },
+			[]string{"schedule: no enabled rule ticks"},
+		},
+		{
+			"the event source is disabled",
+			mapping(func(in *lambda.UpdateEventSourceMappingInput) { in.Enabled = aws.Bool(false) }), mapping(func(in *lambda.UpdateEventSourceMappingInput) { in.Enabled = aws.Bool(true) }),
+			[]string{"event source: it is disabled…→ aws lambda update-event-source-mapping --uuid …--enabled"},
+		},
+		{
+			"batches come back as a whole",
+			mapping(func(in *lambda.UpdateEventSourceMappingInput) { reported(in, []lambdatypes.FunctionResponseType{}...) }),
+			mapping(func(in *lambda.UpdateEventSourceMappingInput) { reported(in, "ReportBatchItemFailures") }),
+			[]string{"event source: one message that comes back brings its whole batch…→ aws lambda update-event-source-mapping …ReportBatchItemFailures"},
+		},
+		{
+			"an alias is gone",
+			func(d *domain) {
+				_, err := d.lambda.DeleteAlias(d.Context(), &lambda.DeleteAliasInput{FunctionName: aws.String(function), Name: aws.String("pause")})
+				d.must(err)
+			},
+			func(d *domain) { d.alias("pause") },
+			[]string{"command pause: the function has no alias pause → aws lambda create-alias --function-name prod-payments-broadcaster --name pause"},
+		},
+		{
+			"a table can be deleted", func(d *domain) { d.protect("prod-payments-changes", false) }, func(d *domain) { d.protect("prod-payments-changes", true) },
+			[]string{"table prod-payments-changes: it is not protected from deletion → aws dynamodb update-table --table-name prod-payments-changes"},
+		},
+		{
+			"a table has no recovery", func(d *domain) { d.recovery("prod-payments-operations", false) }, func(d *domain) { d.recovery("prod-payments-operations", true) },
+			[]string{"table prod-payments-operations: it has no point-in-time recovery → aws dynamodb update-continuous-backups --table-name prod-payments-operations"},
+		},
+		{
+			"reports stay for ever", func(d *domain) { d.expiry(false) }, func(d *domain) { d.expiry(true) },
+			[]string{"table prod-payments-reports: reports do not expire → aws dynamodb update-time-to-live --table-name prod-payments-reports"},
+		},
+		{
+			"no tick has come for an hour", func(d *domain) { d.ticked(time.Now().Add(-time.Hour)) }, func(d *domain) { d.ticked(time.Now()) },
+			[]string{"ticks: the last one that looked for missed changes to its end was 1h0m0s ago"},
+		},
+		{
+			"pushes are paused", pause(true), pause(false),
+			[]string{"pushes: they are paused since …by arn:aws:iam::1:user/alice: INC-4711 → broadcaster resume --env prod --domain payments --reason REASON"},
+		},
+		{
+			"a client cannot read the log", func(d *domain) { d.report("e1", 0, 9) }, func(d *domain) { d.report("e1", 1, 9) },
+			[]string{"clients: payments-api (arn:aws:lambda:…:function:payments-api) cannot read the log…→ let its role dynamodb:Query arn:aws:dynamodb:…:table/prod-payments-changes"},
+		},
+		{
+			"a function has lost its tag",
+			func(d *domain) {
+				_, err := d.lambda.UntagResource(d.Context(), &lambda.UntagResourceInput{Resource: aws.String(d.arn("lambda", "function:"+consumer)), TagKeys: []string{invalidation.DomainTag}})
+				d.must(err)
+			},
+			func(d *domain) { d.tag() },
+			[]string{"push to payments-api: its clients take pushes…→ aws lambda tag-resource --resource arn:aws:lambda:…secret-broadcaster:domain=payments"},
+		},
+		{
+			"the log is empty",
+			func(d *domain) {
+				key := map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: wire.LogPartition}, "sk": &types.AttributeValueMemberS{Value: wire.RevisionKey(1)}}
+				_, err := d.tables.DeleteItem(d.Context(), &awsdynamodb.DeleteItemInput{TableName: aws.String("prod-payments-changes"), Key: key})
+				d.must(err)
+			},
+			func(d *domain) { d.begin() },
+			[]string{"log: it is empty"},
+		},
+	}
+}
+
+// TestEachTroubleIsNamed, and it alone, with what mends it; and when it is undone all is well.
+func TestEachTroubleIsNamed(t *testing.T) {
+	d := deployed(t)
+	for _, c := range troubles() {
+		c.does(d)
+		ill, _ := d.examine()
+		if len(ill) != len(c.want) {
+			t.Errorf("%s: %d findings, want %d:\n%s", c.name, len(ill), len(c.want), strings.Join(ill, "\n"))
+		}
+		for i := range min(len(ill), len(c.want)) {
+			rest := ill[i]
+			for _, part := range strings.Split(c.want[i], "…") {
+				_, after, ok := strings.Cut(rest, part)
+				if !ok {
+					t.Errorf("%s: %q is not in\n%s", c.name, part, ill[i])
+				}
+				rest = after
+			}
+		}
+		c.undo(d)
+		if ill, _ := d.examine(); len(ill) > 0 {
+			t.Fatalf("%s, undone: %s", c.name, strings.Join(ill, "\n"))
+		}
+	}
+}
+
+// TestTheWrongFunctionEndsTheLook: nothing else is known then.
+func TestTheWrongFunctionEndsTheLook(t *testing.T) {
+	d := deployed(t)
+	for name, c := range map[string]struct{ env, function, want string }{
+		"none":         {"prod", "prod-payments-nobody", "there is no function prod-payments-nobody here"},
+		"a consumer":   {"prod", consumer, "payments-api is no broadcaster"},
+		"of other env": {"dev", function, "prod-payments-broadcaster is the broadcaster of prod/payments"},
+	} {
+		got := doctor.Examine(t.Context(), doctor.Config{AWS: d.on, Env: c.env, Domain: "payments", Function: c.function})
+		if len(got) != 1 || got[0].OK || got[0].Check != "function" || !strings.HasPrefix(got[0].Problem, c.want) {
+			t.Errorf("%s: got %+v", name, got)
+		}
+	}
+}
+
+// TestWhatMayNotBeLookedAtIsNotWell.
+func TestWhatMayNotBeLookedAtIsNotWell(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Amzn-Errortype", "AccessDeniedException")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(`{"message":"not allowed"}`))
+	}))
+	t.Cleanup(server.Close)
+	d := deployed(t)
+	on := d.on.Copy()
+	on.BaseEndpoint, on.RetryMaxAttempts = &server.URL, 1
+	got := doctor.Examine(t.Context(), doctor.Config{AWS: on, Env: "prod", Domain: "payments", Function: function})
+	if len(got) != 1 || got[0].OK || !strings.Contains(got[0].Problem, "could not be looked at") || !strings.Contains(got[0].Fix, "credentials that may read it") {
+		t.Errorf("got %+v", got)
+	}
+}
