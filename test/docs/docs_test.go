@@ -102,7 +102,7 @@ func TestTypeScriptIsFollowedByItsOwnTest(t *testing.T) {
 	if !strings.Contains(read(t, "subscribers/node/test/subscribing.test.ts"), `"docs", "subscribing.md"`) {
 		t.Errorf("subscribers/node/test/subscribing.test.ts does not read %s", typescript)
 	}
-	if !strings.Contains(read(t, "Makefile"), "npm test --prefix subscribers/node") {
+	if !strings.Contains(read(t, "Makefile"), "npm test --prefix $(NODE)") {
 		t.Error("make test does not run the tests of subscribers/node")
 	}
 }
