@@ -240,3 +240,36 @@ func TestRunbooksSearchForWhatIsLogged(t *testing.T) {
 		t.Errorf("only %d searches were found", found)
 	}
 }
+
+// TestTheTestsThatDocumentsNameAreThere: a threat's answer is shown by a test that runs.
+func TestTheTestsThatDocumentsNameAreThere(t *testing.T) {
+	var all strings.Builder
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == "node_modules" || strings.HasPrefix(entry.Name(), ".") && path != root):
+			return fs.SkipDir
+		case strings.HasSuffix(path, "_test.go"):
+			all.Write(fileIn(t, "", path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllStringSubmatch(string(fileIn(t, root, "docs/security.md")), -1)
+	for _, name := range named {
+		if !strings.Contains(all.String(), "\nfunc "+name[1]+"(t *testing.T)") {
+			t.Errorf("docs/security.md names %s, which is no test", name[1])
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("docs/security.md names %d tests", len(named))
+	}
+	for _, row := range regexp.MustCompile(`(?m)^\| .* \|$`).FindAllString(strings.Split(strings.Split(string(fileIn(t, root, "docs/security.md")), "## Threats and answers")[1], "## ")[0], -1)[2:] {
+		if !strings.Contains(row, "`Test") {
+			t.Errorf("no test shows: %s", row)
+		}
+	}
+}
