@@ -182,7 +182,7 @@ func commands(t testing.TB) map[string][]string {
 func TestTheAWSCLITakesEveryCommand(t *testing.T) {
 	all := commands(t)
 	documented := slices.Sorted(maps.Keys(all))
-	wrong := []string{"aws sqs recieve-message", "aws sqs receive-message --max-messages 3", "aws dynamodb query --table-name 1 --limit many", "aws sqs receive-message"}
+	wrong := []string{"aws sqs receive-massage", "aws sqs receive-message --max-messages 3", "aws dynamodb query --table-name 1 --limit many", "aws sqs receive-message"}
 	type question struct {
 		Arguments []string `json:"arguments"`
 	}

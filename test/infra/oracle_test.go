@@ -26,7 +26,7 @@ func ask[A, Q any](t testing.TB, program *exec.Cmd, questions []Q) []A {
 	var answers []A
 	for from := json.NewDecoder(&out); ; {
 		var one A
-		if err := from.Decode(&one); err == io.EOF { //nolint:errorlint // Decode returns it as it is
+		if err := from.Decode(&one); err == io.EOF {
 			break
 		} else if err != nil {
 			t.Fatal(err)
