@@ -206,9 +206,42 @@ func TestTheAWSCLITakesEveryCommand(t *testing.T) {
 	type answer struct{ Call, Error string }
 	program := exec.CommandContext(t.Context(), variable(t, "AWS_PYTHON"), filepath.Join(root, "test/tools/infra/aws_commands.py"))
 	program.Env = append(os.Environ(), "AWS_DEFAULT_REGION="+region, "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "AWS_CONFIG_FILE=/dev/null", "AWS_PAGER=")
+	calls := map[string]string{}
 	for i, a := range ask[answer](t, program, asked) {
+		calls[about[i]] = a.Call
 		if isWrong := slices.Contains(wrong, about[i]); (a.Call == "") != isWrong {
 			t.Errorf("%v: %s: the AWS CLI says %q %s", all[about[i]], about[i], a.Call, a.Error)
+		}
+	}
+	firstCommandsAreAllowed(t, calls)
+}
+
+// firstCommandsAreAllowed: who is called at night may run what the runbook begins with.
+func firstCommandsAreAllowed(t *testing.T, calls map[string]string) {
+	t.Helper()
+	var may []string
+	for _, statement := range document(domain(t, "payments"), "OnCallPolicy").(tree)["Statement"].([]any) {
+		switch actions := statement.(tree)["Action"].(type) {
+		case string:
+			may = append(may, actions)
+		case []any:
+			for _, action := range actions {
+				may = append(may, action.(string))
+			}
+		}
+	}
+	services := map[string]string{"monitoring": "cloudwatch"} // what IAM calls otherwise than the endpoint
+	for _, name := range runbooks(t) {
+		_, rest, _ := strings.Cut(string(fileIn(t, root, "infra/runbooks/"+name)), "## First command\n\n```bash\n")
+		block, _, _ := strings.Cut(rest, "```")
+		for command := range strings.Lines(block) {
+			service, call, _ := strings.Cut(calls[strings.TrimSpace(command)], ":")
+			if other, is := services[service]; is {
+				service = other
+			}
+			if !slices.Contains(may, service+":"+call) {
+				t.Errorf("%s begins with %s:%s, which the policy for people on call does not allow", name, service, call)
+			}
 		}
 	}
 }

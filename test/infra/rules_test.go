@@ -354,6 +354,10 @@ func TestRulesFitTheQuotas(t *testing.T) {
 	if got := len(all) * domains * environments; len(all) == 0 || got > perBus/2 {
 		t.Errorf("%d domains in %d environments of one account are %d rules: AWS takes %d a bus", domains, environments, got, perBus)
 	}
+	bucket := platform(t, "Env", strings.Repeat("e", 12), "AWS::Region", "ap-southeast-99").resources["Artifacts"].Properties["BucketName"].(string)
+	if len(bucket) > 63 {
+		t.Errorf("the name of the bucket, %s, is longer than 63 characters", bucket)
+	}
 	for kind, most := range map[string]int{"AWS::IAM::Role": 64, "AWS::Lambda::Function": 64, "AWS::SQS::Queue": 80, "AWS::IAM::ManagedPolicy": 128} {
 		for id, r := range longest.of(kind) {
 			if name := r.Properties[names()[kind][0]].(string); len(name) > most {
