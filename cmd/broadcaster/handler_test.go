@@ -227,6 +227,15 @@ func TestAHintAboutNothingNewIsUnchanged(t *testing.T) {
 	})
 }
 
+// A hint says where it was put, as in CI's account, not where the secret is.
+func TestAHintFromAnotherAccountIsFollowed(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.put(t, neon, "one")
+		l.receive(messages(strings.Replace(hint(neon), "{", `{"account":"444455556666","region":"eu-central-1",`, 1)))
+		l.wantOutcomes("appended")
+	})
+}
+
 func TestAnotherDomainsSecretIsMisroutedAndDone(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		const archive = "/bank/prod/payments-archive/neon/connection-string"

@@ -182,7 +182,7 @@ func commands(t testing.TB) map[string][]string {
 func TestTheAWSCLITakesEveryCommand(t *testing.T) {
 	all := commands(t)
 	documented := slices.Sorted(maps.Keys(all))
-	wrong := []string{"aws sqs recieve-message", "aws sqs receive-message --max-messages 3", "aws dynamodb query --table-name 1 --limit many", "aws sqs receive-message"}
+	wrong := []string{"aws sqs receive-massage", "aws sqs receive-message --max-messages 3", "aws dynamodb query --table-name 1 --limit many", "aws sqs receive-message"}
 	type question struct {
 		Arguments []string `json:"arguments"`
 	}
@@ -206,9 +206,42 @@ func TestTheAWSCLITakesEveryCommand(t *testing.T) {
 	type answer struct{ Call, Error string }
 	program := exec.CommandContext(t.Context(), variable(t, "AWS_PYTHON"), filepath.Join(root, "test/tools/infra/aws_commands.py"))
 	program.Env = append(os.Environ(), "AWS_DEFAULT_REGION="+region, "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "AWS_CONFIG_FILE=/dev/null", "AWS_PAGER=")
+	calls := map[string]string{}
 	for i, a := range ask[answer](t, program, asked) {
+		calls[about[i]] = a.Call
 		if isWrong := slices.Contains(wrong, about[i]); (a.Call == "") != isWrong {
 			t.Errorf("%v: %s: the AWS CLI says %q %s", all[about[i]], about[i], a.Call, a.Error)
+		}
+	}
+	firstCommandsAreAllowed(t, calls)
+}
+
+// firstCommandsAreAllowed: who is called at night may run what the runbook begins with.
+func firstCommandsAreAllowed(t *testing.T, calls map[string]string) {
+	t.Helper()
+	var may []string
+	for _, statement := range document(domain(t, "payments"), "OnCallPolicy").(tree)["Statement"].([]any) {
+		switch actions := statement.(tree)["Action"].(type) {
+		case string:
+			may = append(may, actions)
+		case []any:
+			for _, action := range actions {
+				may = append(may, action.(string))
+			}
+		}
+	}
+	services := map[string]string{"monitoring": "cloudwatch"} // what IAM calls otherwise than the endpoint
+	for _, name := range runbooks(t) {
+		_, rest, _ := strings.Cut(string(fileIn(t, root, "infra/runbooks/"+name)), "## First command\n\n```bash\n")
+		block, _, _ := strings.Cut(rest, "```")
+		for command := range strings.Lines(block) {
+			service, call, _ := strings.Cut(calls[strings.TrimSpace(command)], ":")
+			if other, is := services[service]; is {
+				service = other
+			}
+			if !slices.Contains(may, service+":"+call) {
+				t.Errorf("%s begins with %s:%s, which the policy for people on call does not allow", name, service, call)
+			}
 		}
 	}
 }
@@ -238,5 +271,38 @@ func TestRunbooksSearchForWhatIsLogged(t *testing.T) {
 	}
 	if found < 5 {
 		t.Errorf("only %d searches were found", found)
+	}
+}
+
+// TestTheTestsThatDocumentsNameAreThere: a threat's answer is shown by a test that runs.
+func TestTheTestsThatDocumentsNameAreThere(t *testing.T) {
+	var all strings.Builder
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == "node_modules" || strings.HasPrefix(entry.Name(), ".") && path != root):
+			return fs.SkipDir
+		case strings.HasSuffix(path, "_test.go"):
+			all.Write(fileIn(t, "", path))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllStringSubmatch(string(fileIn(t, root, "docs/security.md")), -1)
+	for _, name := range named {
+		if !strings.Contains(all.String(), "\nfunc "+name[1]+"(t *testing.T)") {
+			t.Errorf("docs/security.md names %s, which is no test", name[1])
+		}
+	}
+	if len(named) < 20 {
+		t.Errorf("docs/security.md names %d tests", len(named))
+	}
+	for _, row := range regexp.MustCompile(`(?m)^\| .* \|$`).FindAllString(strings.Split(strings.Split(string(fileIn(t, root, "docs/security.md")), "## Threats and answers")[1], "## ")[0], -1)[2:] {
+		if !strings.Contains(row, "`Test") {
+			t.Errorf("no test shows: %s", row)
+		}
 	}
 }

@@ -26,7 +26,7 @@ func ask[A, Q any](t testing.TB, program *exec.Cmd, questions []Q) []A {
 	var answers []A
 	for from := json.NewDecoder(&out); ; {
 		var one A
-		if err := from.Decode(&one); err == io.EOF { //nolint:errorlint // Decode returns it as it is
+		if err := from.Decode(&one); err == io.EOF {
 			break
 		} else if err != nil {
 			t.Fatal(err)
@@ -39,12 +39,32 @@ func ask[A, Q any](t testing.TB, program *exec.Cmd, questions []Q) []A {
 	return answers
 }
 
-// matching returns, for each event, the rules that AWS's own matcher finds.
-func matching(t testing.TB, asked []matchQuestion) [][]string {
+// A rules is a set of event patterns, by name, with the events that it is asked about.
+type rules struct {
+	patterns map[string]any
+	about    []sample
+}
+
+// matching returns, for each event of each set in turn, the rules that AWS's own matcher finds.
+func matching(t testing.TB, sets ...rules) [][]string {
 	t.Helper()
+	type question struct {
+		Rules map[string]any  `json:"rules,omitempty"` // of the question before, if it has none
+		Event json.RawMessage `json:"event"`
+	}
 	type answer struct {
 		Matches []string
 		Error   string
+	}
+	var asked []question
+	for _, set := range sets {
+		for i, one := range set.about {
+			q := question{Event: one.text}
+			if i == 0 {
+				q.Rules = set.patterns
+			}
+			asked = append(asked, q)
+		}
 	}
 	var all [][]string
 	for i, a := range ask[answer](t, exec.CommandContext(t.Context(), "java", "-cp", variable(t, "RULER_CLASSES"), "RulerOracle"), asked) {
@@ -54,11 +74,6 @@ func matching(t testing.TB, asked []matchQuestion) [][]string {
 		all = append(all, a.Matches)
 	}
 	return all
-}
-
-type matchQuestion struct {
-	Rules map[string]any  `json:"rules"`
-	Event json.RawMessage `json:"event"`
 }
 
 // A request is what IAM is asked, with the policies that count.

@@ -234,26 +234,23 @@ func wanted(t testing.TB, one sample, domain string) (wants, either bool) {
 // of this domain out of it. AWS's own matcher says what matches.
 func TestRulesMatchWhatTheParserWants(t *testing.T) {
 	for _, domainName := range neighbours() {
-		rules := patterns(domain(t, domainName))
-		var asked []matchQuestion
-		var about []sample
-		for _, of := range neighbours() {
-			for _, one := range append(samples(t, of), made(t, of)...) {
-				about = append(about, sample{of + ": " + one.name, one.text})
-				asked = append(asked, matchQuestion{rules, one.text})
+		of := rules{patterns: patterns(domain(t, domainName))}
+		for _, neighbour := range neighbours() {
+			for _, one := range append(samples(t, neighbour), made(t, neighbour)...) {
+				of.about = append(of.about, sample{neighbour + ": " + one.name, one.text})
 			}
 		}
 		matched, never := 0, map[string]bool{}
-		for id := range rules {
+		for id := range of.patterns {
 			never[id] = true
 		}
-		for i, found := range matching(t, asked) {
-			wants, either := wanted(t, about[i], domainName)
+		for i, found := range matching(t, of) {
+			wants, either := wanted(t, of.about[i], domainName)
 			if got := len(found) > 0; got != wants && !either {
-				t.Errorf("%s's rules, %s: matched by %v, but wanted: %v\n%s", domainName, about[i].name, found, wants, about[i].text)
+				t.Errorf("%s's rules, %s: matched by %v, but wanted: %v\n%s", domainName, of.about[i].name, found, wants, of.about[i].text)
 			}
 			if len(found) > 1 {
-				t.Errorf("%s's rules, %s: matched by %v, so it comes twice", domainName, about[i].name, found)
+				t.Errorf("%s's rules, %s: matched by %v, so it comes twice", domainName, of.about[i].name, found)
 			}
 			for _, id := range found {
 				delete(never, id)
@@ -272,33 +269,23 @@ func TestRulesMatchWhatTheParserWants(t *testing.T) {
 // TestEachPartOfARuleIsNeeded: whatever is taken out of a pattern, an event is decided in another way. So the test above would
 // notice each mistake that leaves something out.
 func TestEachPartOfARuleIsNeeded(t *testing.T) {
-	rules := patterns(domain(t, "payments"))
-	var about []sample
-	for _, of := range neighbours() {
-		about = append(about, samples(t, of)...)
-	}
-	about = append(about, made(t, "payments")...)
-	var asked []matchQuestion
+	whole := rules{patterns: patterns(domain(t, "payments"))}
+	whole.about = slices.Concat(samples(t, "payments"), samples(t, "payments-archive"), made(t, "payments"))
+	sets := []rules{whole}
 	var broken []string
-	for _, id := range slices.Sorted(maps.Keys(rules)) {
-		without(rules[id], id, func(what string, pattern any) {
+	for _, id := range slices.Sorted(maps.Keys(whole.patterns)) {
+		without(whole.patterns[id], id, func(what string, pattern any) {
 			broken = append(broken, what)
-			for _, one := range about {
-				asked = append(asked, matchQuestion{map[string]any{id: pattern}, one.text})
-			}
+			sets = append(sets, rules{map[string]any{id: pattern}, whole.about})
 		}, func(pattern any) any { return pattern })
 	}
 	if len(broken) < 40 {
 		t.Fatalf("only %d parts were found", len(broken))
 	}
-	var right []matchQuestion
-	for _, one := range about {
-		right = append(right, matchQuestion{rules, one.text})
-	}
-	whole, decided := matching(t, right), matching(t, asked)
+	decided := slices.Collect(slices.Chunk(matching(t, sets...), len(whole.about)))
 	for i, what := range broken {
 		id, _, _ := strings.Cut(what, ".")
-		if slices.EqualFunc(whole, decided[i*len(about):(i+1)*len(about)], func(is, now []string) bool { return slices.Contains(is, id) == (len(now) > 0) }) {
+		if slices.EqualFunc(decided[0], decided[i+1], func(is, now []string) bool { return slices.Contains(is, id) == (len(now) > 0) }) {
 			t.Errorf("without %s every event is decided as before", what)
 		}
 	}
@@ -341,8 +328,8 @@ func without(part any, at string, visit func(what string, pattern any), in func(
 func TestRulesFitTheQuotas(t *testing.T) {
 	longest := domain(t, strings.Repeat("d", 22), "Env", strings.Repeat("e", 12),
 		"AWS::Partition", "aws-us-gov", "AWS::Region", "ap-southeast-99") // longer than any there is
-	rules := longest.of("AWS::Events::Rule")
-	for id, rule := range rules {
+	all := longest.of("AWS::Events::Rule")
+	for id, rule := range all {
 		if pattern, has := rule.Properties["EventPattern"]; has {
 			text, err := json.Marshal(pattern)
 			if err != nil {
@@ -364,8 +351,12 @@ func TestRulesFitTheQuotas(t *testing.T) {
 		}
 	}
 	const domains, environments, perBus = 8, 3, 300
-	if got := len(rules) * domains * environments; len(rules) == 0 || got > perBus/2 {
+	if got := len(all) * domains * environments; len(all) == 0 || got > perBus/2 {
 		t.Errorf("%d domains in %d environments of one account are %d rules: AWS takes %d a bus", domains, environments, got, perBus)
+	}
+	bucket := platform(t, "Env", strings.Repeat("e", 12), "AWS::Region", "ap-southeast-99").resources["Artifacts"].Properties["BucketName"].(string)
+	if len(bucket) > 63 {
+		t.Errorf("the name of the bucket, %s, is longer than 63 characters", bucket)
 	}
 	for kind, most := range map[string]int{"AWS::IAM::Role": 64, "AWS::Lambda::Function": 64, "AWS::SQS::Queue": 80, "AWS::IAM::ManagedPolicy": 128} {
 		for id, r := range longest.of(kind) {

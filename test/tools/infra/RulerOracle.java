@@ -8,15 +8,14 @@ import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.TreeSet;
 import software.amazon.event.ruler.JsonRuleCompiler;
 import software.amazon.event.ruler.Machine;
 
 /**
- * Asks AWS's matcher which rules an event matches. A line in, {"rules": {"name": pattern}, "event": {}}; a line out,
- * {"matches": ["name"]} or {"error": "..."}.
+ * Asks AWS's matcher which rules an event matches. A line in, {"rules": {"name": pattern}, "event": {}}, without rules if they
+ * are those of the line before; a line out, {"matches": ["name"]} or {"error": "..."}.
  *
  * <p>JsonRuleCompiler and Machine, as EventBridge: the older RuleCompiler does not know $or.
  */
@@ -25,13 +24,12 @@ public class RulerOracle {
     ObjectMapper json = new ObjectMapper();
     BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
     PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
-    Map<JsonNode, Machine> machines = new HashMap<>();
+    Machine machine = null;
     for (String line; (line = in.readLine()) != null; ) {
       ObjectNode answer = json.createObjectNode();
       try {
         JsonNode asked = json.readTree(line);
-        Machine machine = machines.get(asked.get("rules"));
-        if (machine == null) {
+        if (asked.has("rules")) {
           machine = Machine.builder().build();
           for (Map.Entry<String, JsonNode> rule : asked.get("rules").properties()) {
             String wrong = JsonRuleCompiler.check(rule.getValue().toString());
@@ -40,7 +38,6 @@ public class RulerOracle {
             }
             machine.addRule(rule.getKey(), rule.getValue().toString());
           }
-          machines.put(asked.get("rules"), machine);
         }
         ArrayNode matches = answer.putArray("matches");
         new TreeSet<>(machine.rulesForJSONEvent(asked.get("event").toString())).forEach(matches::add);

@@ -1,5 +1,5 @@
-"""Asks the AWS CLI whether it takes a command. A line in, {"arguments": ["sqs", …]}; a line out, {"call": "ReceiveMessage"} or
-{"error": "…"}. The CLI reads the command and checks its parameters against AWS's models; where it would send a request, it is
+"""Asks the AWS CLI whether it takes a command. A line in, {"arguments": ["sqs", …]}; a line out, {"call":
+"sqs:ReceiveMessage"} or {"error": "…"}. The CLI reads the command and checks its parameters against AWS's models; where it would send a request, it is
 stopped."""
 
 import contextlib
@@ -15,7 +15,7 @@ class Stopped(BaseException):
 
 
 def stop(model, **_):
-    raise Stopped(model.name)
+    raise Stopped(f"{model.service_model.signing_name}:{model.name}")
 
 
 def answer(arguments):
