@@ -223,7 +223,7 @@ func TestDeployedDomainsFollowTheirSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	rows := rowsWith(ctx, t, tables, "dev-payments-changes", *put.VersionId)
 	if !strings.Contains(rows, name) || strings.Contains(rows, "first") || strings.Contains(rows, "second") {
