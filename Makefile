@@ -56,9 +56,11 @@ lint: ## gofumpt, go vet and golangci-lint
 fmt: ## Format
 	$(TOOL) gofumpt -w .
 
-bench: ## Benchmarks beside their baselines, and a summary of the ratios: docs/performance.md
+bench: $(NODE_MODULES) ## Benchmarks beside their baselines, and a summary of the ratios: docs/performance.md
 	set -o pipefail; go test -run '^$$' -bench . -benchtime $(BENCH_TIME) ./test/bench | go run ./test/bench/summary
 	go test -run '^$$' -bench 'Parse|Match' -benchtime 1s ./events ./subscribers
+	npm run build --prefix $(NODE)
+	node $(NODE)/scripts/bench.mjs
 
 build: ## The Lambda artifact for arm64: dist/bootstrap
 	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o $(DIST)/bootstrap ./cmd/broadcaster

@@ -8,3 +8,9 @@ const (
 	MaxOwner     = maxOwner
 	MaxName      = maxName
 )
+
+// The judges of these forms.
+var (
+	IsService  = isService
+	IsFunction = isFunction
+)

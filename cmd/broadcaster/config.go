@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,20 +47,18 @@ var errForm = errors.New("not of the form")
 
 // variables are all there are. Those of the scheme come before the manifest, which is checked against them.
 func variables() []variable {
-	segment := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`).MatchString
-	region := regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`).MatchString
 	return []variable{
 		{
 			name: "AWS_REGION", meaning: "The Region of the secrets, the tables and the subscribed functions. Lambda sets it.",
-			form: "a Region's code, as eu-west-2", read: matching(region, func(c *config, v string) { c.region = v }),
+			form: "a Region's code, as eu-west-2", read: matching(subscribers.IsRegion, func(c *config, v string) { c.region = v }),
 		},
 		{
 			name: prefix + "ENV", meaning: "The first part of the secrets' names: /bank/**{env}**/{domain}/{service}/{name}.",
-			form: "lower case letters, digits and single hyphens, as prod", read: matching(segment, func(c *config, v string) { c.env = v }),
+			form: "lower case letters, digits and single hyphens, as prod", read: matching(subscribers.IsPlace, func(c *config, v string) { c.env = v }),
 		},
 		{
 			name: prefix + "DOMAIN", meaning: "The second part of the secrets' names. Events of other domains are refused.",
-			form: "lower case letters, digits and single hyphens, as payments", read: matching(segment, func(c *config, v string) { c.domain = v }),
+			form: "lower case letters, digits and single hyphens, as payments", read: matching(subscribers.IsPlace, func(c *config, v string) { c.domain = v }),
 		},
 		{
 			name: prefix + "CHANGES_TABLE", meaning: "The DynamoDB table of the change log, which clients read.",

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -172,6 +173,7 @@ func newBroadcaster(b *testing.B, store *dynamodb.Store, client *awslambda.Clien
 		b.Fatal(err)
 	}
 	broadcaster, err := invalidation.New(invalidation.Config{
+		Logger:  slog.New(slog.NewJSONHandler(io.Discard, nil)), // as in Lambda, but for what Lambda does with it
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
 		Secrets: noSecrets{}, Lister: noList{}, Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: lambda.New(client), Subscriptions: subscriptions, MaxPushes: pushes,
 		Audience: invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil),

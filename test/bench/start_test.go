@@ -28,7 +28,8 @@ func BenchmarkStart(b *testing.B) {
 		"PATH=" + os.Getenv("PATH"), "AWS_LAMBDA_RUNTIME_API=" + api.address,
 		"AWS_REGION=eu-west-2", "AWS_ACCESS_KEY_ID=example-key-id", "AWS_SECRET_ACCESS_KEY=example-key",
 		"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
-		"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_SUBSCRIPTIONS=" + manifest,
+		"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + manifest,
+		"BROADCASTER_QUEUE_URL=https://sqs.eu-west-2.amazonaws.com/111122223333/prod-payments-broadcaster",
 	}
 	api.start(b, artifact, env) // both are in the page cache from here on
 	api.start(b, hello, env)

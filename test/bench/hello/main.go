@@ -12,12 +12,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 type clients struct {
 	tables    *dynamodb.Client
 	functions *awslambda.Client
 	secrets   *secretsmanager.Client
+	queue     *sqs.Client
+	callers   *sts.Client
 }
 
 func main() {
@@ -26,7 +30,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	c := clients{dynamodb.NewFromConfig(cfg), awslambda.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg)}
+	c := clients{dynamodb.NewFromConfig(cfg), awslambda.NewFromConfig(cfg), secretsmanager.NewFromConfig(cfg), sqs.NewFromConfig(cfg), sts.NewFromConfig(cfg)}
 	lambda.Start(c.handle)
 }
 
@@ -49,6 +53,14 @@ func (c clients) handle(ctx context.Context, name string) error {
 		},
 		func() error {
 			_, err := c.secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &name})
+			return err
+		},
+		func() error {
+			_, err := c.queue.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &name, MessageBody: &name})
+			return err
+		},
+		func() error {
+			_, err := c.callers.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 			return err
 		},
 	} {
