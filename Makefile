@@ -32,6 +32,7 @@ test: $(NODE_MODULES) ## Set up what the tests need, run everything: the race de
 	bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh npm test --prefix $(NODE)
 	bash test/tools/with-infra.sh bash test/tools/with-ministack.sh bash test/tools/with-postgres.sh go test -race $$(go list ./... | grep -v -e /test/fleet -e /test/kill)
 	for code in test/fleet/node cmd/broadcaster/internal/demo/node; do $(NODE)/node_modules/.bin/tsc --project $$code || exit 1; done
+	go test -run '^$$' -bench . -benchtime 1x ./test/bench
 	go test ./test/fleet -rapid.checks=$(FLEET_CHECKS) -rapid.seed=$(FLEET_SEED) -rapid.nofailfile
 	KILL_FOR=60s go test -race ./test/kill
 	go run ./test/mutants
