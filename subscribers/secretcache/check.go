@@ -265,14 +265,18 @@ func (c *Cache) applyRow(row wire.Row, page Page, landed instant) {
 func (c *Cache) applyTo(change wire.Change) {
 	e := c.entries[change.Name]
 	if e == nil || !e.tracked {
-		c.marks++ // it may be of an ARN whose name is not known yet: a fetch of that on its way must not land
+		if c.cfg.Mode == On {
+			c.marks++ // it may be of an ARN whose name is not known yet: a fetch of that on its way must not land
+		}
 		return
 	}
 	current := e.fresh.Load()
 	kept := e.held != nil && e.held.created.After(change.At) ||
 		change.Kind != wire.Refresh && current != nil && current.id == change.VersionID
 	if kept {
-		c.supersedeFetch(e) // but a fetch sent before the change must not replace it
+		if c.cfg.Mode == On {
+			c.supersedeFetch(e) // but a fetch sent before the change must not replace it
+		}
 		return
 	}
 	c.invalidate(e)
@@ -310,6 +314,9 @@ type knownChange struct {
 // learn keeps a change to judge fetches by. A restored table may lack what is already known here, and be appended to
 // from an answer that is older than it: the later change wins, whatever its revision.
 func (c *Cache) learn(change wire.Change, row wire.Row, page Page, landed instant) {
+	if c.cfg.Mode != On {
+		return // who observes serves what Secrets Manager answers
+	}
 	if known, ok := c.known[change.Name]; ok && change.At.Before(known.At) {
 		return
 	}

@@ -70,6 +70,28 @@ func TestObservingCountsBesideReadsOfMemory(t *testing.T) {
 	})
 }
 
+// TestObservingServesWhatSecretsManagerAnswers: no answer is late for who observes, and none is asked for twice.
+func TestObservingServesWhatSecretsManagerAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		cache := newCache(t, fake, observe, func(cfg *secretcache.Config) { cfg.Secrets = &unmovedSecrets{Secrets: cfg.Secrets} })
+		secret := cache.Secret(password).WithTTL(0)
+		wantText(t, secret, "first")
+		synctest.Wait()
+		fake.Put(password, "second")
+		fake.Advance(nextCheck)
+		for range 2 { // the check is beside the first
+			wantText(t, secret, "first")
+			synctest.Wait()
+			fake.Advance(time.Millisecond)
+		}
+		if got := cache.Counts(); got.Fetches != 3 || got.LateAnswers != 0 {
+			t.Errorf("three reads without a cache: %+v", got)
+		}
+	})
+}
+
 func TestObservingWithABrokenLogCostsARunningFunctionNothing(t *testing.T) {
 	fake := secretcachetest.New(t)
 	fake.Put(password, "first")

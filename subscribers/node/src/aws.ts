@@ -15,9 +15,12 @@ export class OtherError extends Error {
   }
 }
 
+/** By its name, since a bundle may hold this class twice: as ES module and as CommonJS. */
+export const isOther = (error: unknown): error is OtherError => (error as Error | undefined)?.name === "OtherError";
+
 /** Reads values from Secrets Manager with a client of the SDK. */
 export class SecretsManager implements Secrets {
-  private lastUsed = 0;
+  private lastUsed = Date.now();
   private underWay = 0;
 
   /** owned: nobody else uses the client's connections. */

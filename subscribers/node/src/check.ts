@@ -226,14 +226,15 @@ export class Checks {
     const { state } = this;
     const entry = state.entries.get(change.name);
     if (entry === undefined || !entry.tracked) {
-      state.marks++; // it may be of an ARN whose name is not known yet: a fetch of that on its way must not land
+      // It may be of an ARN whose name is not known yet: a fetch of that on its way must not land.
+      if (state.cfg.mode === "on") state.marks++;
       return;
     }
     const kept =
       (entry.held !== undefined && entry.held.created > millis(change.at)) ||
       (change.kind !== "refresh" && entry.fresh !== undefined && entry.fresh.id === change.versionId);
     if (kept) {
-      state.supersedeFetch(entry); // but a fetch sent before the change must not replace it
+      if (state.cfg.mode === "on") state.supersedeFetch(entry); // but a fetch sent before the change must not replace it
       return;
     }
     state.invalidate(entry);
@@ -256,6 +257,7 @@ export class Checks {
    * answer that is older than it: the later change wins, whatever its revision.
    */
   private learn(change: Change, row: Row, page: Page, landed: Instant): void {
+    if (this.state.cfg.mode !== "on") return; // who observes serves what Secrets Manager answers
     const { known } = this.state;
     const at = millis(change.at);
     const before = known.get(change.name);

@@ -1,6 +1,6 @@
 import { within } from "./clock.js";
 import { errorOf } from "./errors.js";
-import type { Entry, Held, State } from "./state.js";
+import type { Entry, Held, OnChange, State } from "./state.js";
 import { REASON_REFUSED } from "./wire.js";
 
 /**
@@ -45,16 +45,21 @@ export class Changes {
     entry.telling = undefined;
   }
 
+  private async called(f: OnChange, version: Held): Promise<void> {
+    const { clock, fetchTimeout } = this.state.cfg;
+    if (!(await within(clock, fetchTimeout, Promise.resolve(f(version))))) throw new HangingError();
+  }
+
   /** Calls the functions and notes what they made of a version, unless that is not what is held any more. */
   private async tellOne(entry: Entry, version: Held): Promise<void> {
     let refused = "";
     for (const f of [...entry.onChange]) {
       try {
-        await f(version);
+        await this.called(f, version);
       } catch (thrown) {
         refused = REASON_REFUSED;
         // Its type only: its text might quote a value.
-        const errorType = errorOf(thrown).constructor.name;
+        const errorType = errorOf(thrown).constructor?.name ?? "Error";
         this.state.cfg.logger.error(REASON_REFUSED, { secret: entry.name, version: version.id, errorType });
       }
     }
@@ -65,6 +70,9 @@ export class Changes {
     this.state.reportDue = true;
   }
 }
+
+/** An onChange function that did not return within fetchTimeout. What it does later is nobody's concern. */
+class HangingError extends Error {}
 
 function takeNext(entry: Entry): Held | undefined {
   const { next } = entry;

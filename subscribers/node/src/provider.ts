@@ -12,7 +12,7 @@ import {
   SecretsManagerClient,
 } from "@aws-sdk/client-secrets-manager";
 
-import { OtherError } from "./aws.js";
+import { isOther } from "./aws.js";
 import type { Cache } from "./cache.js";
 import { cacheOf, sharedClient } from "./process.js";
 import type { OnChange, Version } from "./state.js";
@@ -145,7 +145,7 @@ export class InvalidatingSecretsProvider extends Base {
       return value === "" ? undefined : value;
     } catch (error) {
       if (throwOnMissing === true && (error as Error).name === "ResourceNotFoundException") return undefined;
-      throw error instanceof OtherError ? error.original : error;
+      throw isOther(error) ? error.original : error;
     }
   }
 

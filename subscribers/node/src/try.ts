@@ -40,6 +40,9 @@ export class RejectedError extends Error {
  */
 export const rejected = (error: unknown): RejectedError => new RejectedError(errorOf(error).message, { cause: error });
 
+/** By its name, since a bundle may hold this class twice: as ES module and as CommonJS. */
+const isRejected = (error: unknown): boolean => (error as Error | undefined)?.name === "RejectedError";
+
 type Get = (id: string, options: { ttl?: number | undefined }) => Promise<Version>;
 
 /** Uses credentials, and other versions of them where one is rejected. */
@@ -62,7 +65,7 @@ export class Tries {
    */
   async try<R>(id: string, use: (version: Version) => R | Promise<R>, options: TryOptions): Promise<R> {
     const isRejection = (error: unknown): boolean =>
-      error instanceof RejectedError || options.rejectedIf?.(error) === true;
+      isRejected(error) || options.rejectedIf?.(error) === true;
     const read = { ttl: options.ttl };
     let version = (await this.get(id, read)) as Held;
     const tried = [version.id];

@@ -67,6 +67,27 @@ test("onChange is told of one version after the other, and a read is not held up
   assert.deepEqual((await push(cache, fake.invalidation(PASSWORD))).secrets, want);
 });
 
+test("an onChange that does not return counts as a refusal, and the next version is told all the same", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  const told: string[] = [];
+  cache.onChange(PASSWORD, async ({ value }) => {
+    told.push(String(value));
+    if (told.length === 1) await new Promise(() => {});
+  });
+  fake.put(PASSWORD, "second");
+  const pushed = push(cache, fake.invalidation(PASSWORD));
+  await fake.clock.advance(30_000);
+  assert.deepEqual((await pushed).secrets?.map(({ outcome, reason }) => [outcome, reason]), [["failed", REFUSAL]]);
+  assert.equal(fake.logs(REFUSAL), 1);
+  fake.put(PASSWORD, "third");
+  fake.clock.jump(NEXT_CHECK);
+  await reads(cache, "third");
+  assert.deepEqual(told, ["second", "third"]);
+});
+
 test("a version that comes back while onChange runs is not told twice", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");

@@ -335,6 +335,23 @@ test("observing counts beside reads of memory, and nothing at the first check", 
   fetched(fake, 1);
 });
 
+test("observing serves what Secrets Manager answers: none is late, none asked for twice", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const stale = await fake.port.get(PASSWORD, {}, new AbortController().signal);
+  const cache = fake.cache({ mode: "observe", secrets: { get: async () => stale } });
+  await reads(cache, "first", PASSWORD, { ttl: 0 });
+  await settled();
+  fake.put(PASSWORD, "second");
+  fake.clock.jump(NEXT_CHECK);
+  for (let i = 0; i < 2; i++) {
+    await reads(cache, "first", PASSWORD, { ttl: 0 }); // the check is beside the first
+    await settled();
+  }
+  const { checks, fetches, lateAnswers } = cache.counts();
+  assert.deepEqual({ checks, fetches, lateAnswers }, { checks: 2, fetches: 3, lateAnswers: 0 });
+});
+
 test("observing with a broken log costs a running function nothing", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");

@@ -13,6 +13,14 @@ import { failure } from "./support/expect.js";
 const never = new AbortController().signal;
 const TAIL = 1;
 
+test("the first read ends no connection: others may be under way on the client", async () => {
+  let ended = 0;
+  const answer = { Name: "/bank/test/payments/neon/password", ARN: "", VersionId: "1", SecretString: "s" };
+  const client = { config: { requestHandler: { destroy: () => void ended++ } }, send: async () => answer };
+  await new SecretsManager(client as never, true).get(answer.Name, {}, never);
+  assert.equal(ended, 0);
+});
+
 describe("requests to DynamoDB", () => {
   const connections = new Set<unknown>();
   let requests: { headers: http.IncomingHttpHeaders; body: Record<string, unknown> }[] = [];

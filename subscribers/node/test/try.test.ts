@@ -36,6 +36,21 @@ test("between setSecret and finishSecret the pending version is tried, and is no
   await reads(cache, "second");
 });
 
+test("a rejection that another copy of this module marked is one: a bundle may hold both formats", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.putSilently(PASSWORD, "second");
+  const used: unknown[] = [];
+  const other = async ({ value }: { value: unknown }) => {
+    used.push(value);
+    if (value !== "second") throw named("RejectedError", "password authentication failed");
+  };
+  await cache.try(PASSWORD, other);
+  assert.deepEqual(used, ["first", "second"]);
+});
+
 test("a rejection finds a change before its time: announced, or not", async () => {
   for (const change of ["put", "putSilently"] as const) {
     const fake = new Fake();
