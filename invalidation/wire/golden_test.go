@@ -160,6 +160,21 @@ func TestSealGivesTheGoldenBodyAndHash(t *testing.T) {
 	}
 }
 
+// TestARowWithANewerSchemaKeepsItsPlace: whatever it says of its changes.
+func TestARowWithANewerSchemaKeepsItsPlace(t *testing.T) {
+	for body, want := range map[string]int64{
+		`{"schema":2,"revision":43,"previousHash":"p","changes":{"new":"form"}}`: 43,
+		`{"schema":1,"revision":43,"previousHash":"p","changes":{"new":"form"}}`: 0,
+		`{"schema":2,"revision":"43","changes":{"new":"form"}}`:                  0,
+		`[]`: 0,
+	} {
+		got, err := wire.OpenRow([]byte(body), "h")
+		if got.Revision != want || (err == nil) != (want > 0) || want > 0 && (got.PreviousHash != "p" || got.Hash != "h" || len(got.Changes) > 0) {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+	}
+}
+
 func TestTheLogIsAChain(t *testing.T) {
 	previous := rows()["moved"]
 	for _, name := range []string{"deleted", "restored", "refresh", "bulk"} {

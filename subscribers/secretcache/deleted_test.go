@@ -29,6 +29,28 @@ func (s *unmovedSecrets) Get(ctx context.Context, id, versionID string) (secretc
 	return got, err
 }
 
+// TestALateAnswerIsBetterThanNone: also where nothing may be cached. It is what a client without the log would serve.
+func TestALateAnswerIsBetterThanNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		cache := newCache(t, fake, func(cfg *secretcache.Config) {
+			cfg.Secrets = &disturbedSecrets{Secrets: &unmovedSecrets{Secrets: cfg.Secrets}, disturb: func(int) bool {
+				fake.Advance(time.Millisecond) // an answer takes time: it is older than the TTL allows
+				return false
+			}}
+		})
+		secret := cache.Secret(password).WithTTL(0)
+		wantText(t, secret, "first")
+		fake.Put(password, "second")
+		fake.Advance(nextCheck)
+		wantText(t, secret, "first")
+		if got := cache.Counts(); got.Outdated != 1 {
+			t.Errorf("it is the second exception of G1, counted: %+v", got)
+		}
+	})
+}
+
 // TestAKnownDeletionIsWhatTheErrorSays: also while Secrets Manager, eventually consistent as it is, still answers.
 func TestAKnownDeletionIsWhatTheErrorSays(t *testing.T) {
 	for name, change := range map[string]struct {

@@ -60,22 +60,26 @@ func (s *Secret) mayFallBackTo(e *entry, now instant) bool {
 func (s *Secret) fallBackFrom(ctx context.Context) (Value, error) {
 	switch err := ctx.Err(); {
 	case err == nil:
-		return s.fallBack(errLate)
+		return s.fallBack(errLate, nil)
 	case errors.Is(err, context.DeadlineExceeded):
-		return s.fallBack(err)
+		return s.fallBack(err, nil)
 	default:
 		return Value{}, s.wrap(err)
 	}
 }
 
-// fallBack serves what is held until its TTL ends, although something newer is known to exist, or may.
-func (s *Secret) fallBack(err error) (Value, error) {
+// fallBack serves what is held until its TTL ends, although something newer is known to exist, or may; or else the late answer
+// to this read, if there is one: a client without the log would serve that, also where nothing may be cached.
+func (s *Secret) fallBack(err error, late *version) (Value, error) {
 	c := s.cache
 	now := c.now()
 	c.mu.Lock()
 	e := s.current()
 	held := e.held
 	ok := s.mayFallBackTo(e, now)
+	if !ok && late != nil && now.since(late.sent) <= c.cfg.FetchTimeout && s.is(late) {
+		held, ok = late, true
+	}
 	outdated := ok && e.fresh.Load() != held
 	first := outdated && !e.told
 	switch {

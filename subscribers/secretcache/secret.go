@@ -133,13 +133,15 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 		case errors.Is(f.err, errSuperseded):
 		case f.err != nil && f.rests != rests && !again:
 			again = true // it began before the environment rested: what became of it is not this read's fault
+		case errors.Is(f.err, errLate):
+			return s.fallBack(f.err, f.late)
 		case f.err != nil:
-			return s.fallBack(f.err)
+			return s.fallBack(f.err, nil)
 		default:
 			mine = f.version
 		}
 	}
-	return s.fallBack(errSuperseded)
+	return s.fallBack(errSuperseded, nil)
 }
 
 func (s *Secret) follows() bool { return s.entry.Load().follows }

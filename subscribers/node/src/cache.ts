@@ -124,7 +124,7 @@ export class Cache {
         } else if (!(error instanceof SupersededError)) {
           // It began before the environment rested, or before this read was forced: what became of it is not its fault.
           const others = step.rests !== rests || (from !== undefined && before(step.begun, from));
-          if (again || !others) return this.fallBack(read, error);
+          if (again || !others) return this.fallBack(read, error, error instanceof LateError ? step.late : undefined);
           again = true;
         }
       }
@@ -222,13 +222,23 @@ export class Cache {
     return held !== undefined && read.from === undefined && isYoung(held, now, read.ttl) && isOf(read.id, held);
   }
 
-  /** Serves what is held until its TTL ends, although something newer is known to exist, or may. */
-  private fallBack(read: Read, error: Error): Version {
+  /** Whether a late answer is one to this read: a client without the log would serve it, also where nothing may be cached. */
+  private isOwn(read: Read, late: Held | undefined, now: Instant): boolean {
+    if (late === undefined || !isOf(read.id, late)) return false;
+    if (read.from !== undefined && before(late.sent, read.from)) return false;
+    return since(now, late.sent) <= this.state.cfg.fetchTimeout;
+  }
+
+  /**
+   * Serves what is held until its TTL ends, although something newer is known to exist, or may; or else the late answer to this
+   * read, if there is one.
+   */
+  private fallBack(read: Read, error: Error, late?: Held): Version {
     const { state } = this;
     const now = state.now();
     const entry = currentOf(read);
-    const { held } = entry;
-    if (held === undefined || !this.mayFallBack(read, now)) throw error;
+    const held = this.mayFallBack(read, now) ? entry.held : this.isOwn(read, late, now) ? late : undefined;
+    if (held === undefined) throw error;
     if (entry.fresh !== held) {
       state.counts.outdated++;
       if (!entry.told) {

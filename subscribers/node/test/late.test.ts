@@ -56,6 +56,21 @@ test("a late answer is no value of a deleted secret, though a clock is set or a 
   }
 });
 
+test("a late answer is better than none, also where nothing may be cached: a client without the log would serve it", async () => {
+  for (const options of [{ ttl: 0 }, { force: true }]) {
+    const fake = new Fake();
+    fake.put(PASSWORD, "first");
+    const stale = await fake.port.get(PASSWORD, {}, new AbortController().signal);
+    const cache = fake.cache({ secrets: { get: async () => stale } });
+    await reads(cache, "first", PASSWORD, options);
+    fake.put(PASSWORD, "second");
+    fake.clock.jump(NEXT_CHECK);
+    const { value, error } = await took(fake, cache.get(PASSWORD, options));
+    assert.equal(value?.value, "first", error?.message);
+    assert.equal(cache.counts().outdated, 1);
+  }
+});
+
 test("a version that cannot be fetched leaves the one before until its TTL ends", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");

@@ -73,3 +73,15 @@ test("a report's partition is the one that Go finds", () => {
   assert.ok(revisionKey(9) < revisionKey(10));
 });
 
+
+test("a row with a newer schema keeps its place, whatever it says of its changes", () => {
+  const changes = { new: "form" };
+  const row = openRow(JSON.stringify({ schema: 2, revision: 43, previousHash: "p", changes }), "h");
+  assert.deepEqual([row.revision, row.previousHash, row.hash, row.changes], [43, "p", "h", []]);
+  for (const broken of [
+    { schema: 1, revision: 43, changes },
+    { schema: 2, revision: "43", changes },
+  ]) {
+    assert.throws(() => openRow(JSON.stringify(broken), "h"), /decoding row/);
+  }
+});
