@@ -9,8 +9,8 @@ const (
 	MaxName      = maxName
 )
 
-// The judges of these forms.
-var (
-	IsService  = isService
-	IsFunction = isFunction
-)
+// IsService judges ServiceForm.
+func IsService(text string) bool { return isService(text) }
+
+// IsFunction judges FunctionForm.
+func IsFunction(text string) bool { return isFunction(text) }
