@@ -5,7 +5,7 @@ import "strings"
 // IsPlace reports whether a text can be an env or a domain: lower-case letters and digits, with single hyphens between them.
 func IsPlace(text string) bool {
 	for part := range strings.SplitSeq(text, "-") {
-		if !isMadeOf(part, isLower, isDigit) {
+		if !isMadeOf(part, lower+digits) {
 			return false
 		}
 	}
@@ -16,11 +16,11 @@ func IsPlace(text string) bool {
 func IsRegion(text string) bool {
 	parts := strings.Split(text, "-")
 	last := len(parts) - 1
-	if last < 2 || len(parts[0]) < 2 || !isMadeOf(parts[last], isDigit) {
+	if last < 2 || len(parts[0]) < 2 || !isMadeOf(parts[last], digits) {
 		return false
 	}
 	for _, part := range parts[:last] {
-		if !isMadeOf(part, isLower) {
+		if !isMadeOf(part, lower) {
 			return false
 		}
 	}
@@ -29,8 +29,7 @@ func IsRegion(text string) bool {
 
 // isService reports whether a text is of serviceForm.
 func isService(text string) bool {
-	return text != "" && len(text) <= 128 && isMadeOf(text[:1], isLower, isUpper, isDigit) &&
-		isMadeOf(text, isLower, isUpper, isDigit, isOneOf("._-"))
+	return text != "" && len(text) <= 128 && isMadeOf(text[:1], words) && isMadeOf(text, words+"._-")
 }
 
 // isFunction reports whether a text is of functionForm.
@@ -44,7 +43,7 @@ func isFunction(text string) bool {
 	}
 	name, qualifier, qualified := strings.Cut(text, ":")
 	isWord := func(text string, most int) bool {
-		return len(text) <= most && isMadeOf(text, isLower, isUpper, isDigit, isOneOf("_-"))
+		return len(text) <= most && isMadeOf(text, words+"_-")
 	}
 	return isWord(name, 64) && (!qualified || qualifier == "$LATEST" || isWord(qualifier, 128))
 }
@@ -52,28 +51,16 @@ func isFunction(text string) bool {
 // isFunctionARN judges arn:aws:lambda:REGION:ACCOUNT:function, without what follows.
 func isFunctionARN(parts []string) bool {
 	kind, isAWS := strings.CutPrefix(parts[1], "aws")
-	return parts[0] == "arn" && isAWS && (kind == "" || isMadeOf(kind, isLower, isUpper, isOneOf("-"))) && parts[2] == "lambda" && IsRegion(parts[3]) &&
-		len(parts[4]) == 12 && isMadeOf(parts[4], isDigit) && parts[5] == "function"
+	return parts[0] == "arn" && isAWS && strings.Trim(kind, letters+"-") == "" && parts[2] == "lambda" && IsRegion(parts[3]) &&
+		len(parts[4]) == 12 && isMadeOf(parts[4], digits) && parts[5] == "function"
 }
 
-// isMadeOf reports whether a text has characters, and each is of one of the kinds.
-func isMadeOf(text string, kinds ...func(c byte) bool) bool {
-	for i := range len(text) {
-		is := false
-		for _, kind := range kinds {
-			is = is || kind(text[i])
-		}
-		if !is {
-			return false
-		}
-	}
-	return text != ""
-}
+const (
+	lower   = "abcdefghijklmnopqrstuvwxyz"
+	digits  = "0123456789"
+	letters = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	words   = letters + digits
+)
 
-func isLower(c byte) bool { return 'a' <= c && c <= 'z' }
-func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-func isOneOf(chars string) func(c byte) bool {
-	return func(c byte) bool { return strings.IndexByte(chars, c) >= 0 }
-}
+// isMadeOf reports whether a text has characters, and only the given ones.
+func isMadeOf(text, chars string) bool { return text != "" && strings.Trim(text, chars) == "" }
