@@ -264,25 +264,30 @@ func (c *Cache) applyRow(row wire.Row, page Page, landed instant) {
 // holds mu.
 func (c *Cache) applyTo(change wire.Change) {
 	e := c.entries[change.Name]
-	if e == nil || !e.tracked {
-		if c.cfg.Mode == On {
-			c.marks++ // it may be of an ARN whose name is not known yet: a fetch of that on its way must not land
+	cached := e != nil && e.tracked
+	kept := cached && e.keeps(change)
+	switch {
+	case c.cfg.Mode != On:
+		if cached && !kept {
+			c.invalidate(e) // which counts only
 		}
-		return
+	case !cached:
+		c.marks++ // it may be of an ARN whose name is not known yet: a fetch of that on its way must not land
+	case kept:
+		c.supersedeFetch(e) // but a fetch sent before the change must not replace it
+	default:
+		c.invalidate(e)
+		if change.Kind == wire.Deleted {
+			e.held = nil
+		}
 	}
+}
+
+// keeps reports whether what an entry holds is what the change made current, or newer. The caller holds mu.
+func (e *entry) keeps(change wire.Change) bool {
 	current := e.fresh.Load()
-	kept := e.held != nil && e.held.created.After(change.At) ||
+	return e.held != nil && e.held.created.After(change.At) ||
 		change.Kind != wire.Refresh && current != nil && current.id == change.VersionID
-	if kept {
-		if c.cfg.Mode == On {
-			c.supersedeFetch(e) // but a fetch sent before the change must not replace it
-		}
-		return
-	}
-	c.invalidate(e)
-	if change.Kind == wire.Deleted && c.cfg.Mode == On {
-		e.held = nil
-	}
 }
 
 // invalidate marks an entry and counts it if it held something; in observe mode it counts only.

@@ -1,7 +1,7 @@
 import { atLeastSince, before, Deadline, type Instant, since } from "./clock.js";
 import type { Page } from "./ports.js";
 import type { Reporting } from "./report.js";
-import { type Cursor, cursorOf, type KnownChange, sameCursor, type State } from "./state.js";
+import { type Cursor, cursorOf, type Entry, type KnownChange, sameCursor, type State } from "./state.js";
 import { type Change, millis, type Row, SCHEMA } from "./wire.js";
 
 /** How many rows a check applies one by one. Further behind, everything cached is refetched instead. */
@@ -225,20 +225,18 @@ export class Checks {
   private applyTo(change: Change): void {
     const { state } = this;
     const entry = state.entries.get(change.name);
-    if (entry === undefined || !entry.tracked) {
-      // It may be of an ARN whose name is not known yet: a fetch of that on its way must not land.
-      if (state.cfg.mode === "on") state.marks++;
-      return;
+    const cached = entry?.tracked === true;
+    const kept = cached && keeps(entry, change);
+    if (state.cfg.mode !== "on") {
+      if (cached && !kept) state.invalidate(entry); // which counts only
+    } else if (!cached) {
+      state.marks++; // it may be of an ARN whose name is not known yet: a fetch of that on its way must not land
+    } else if (kept) {
+      state.supersedeFetch(entry); // but a fetch sent before the change must not replace it
+    } else {
+      state.invalidate(entry);
+      if (change.kind === "deleted") entry.held = undefined;
     }
-    const kept =
-      (entry.held !== undefined && entry.held.created > millis(change.at)) ||
-      (change.kind !== "refresh" && entry.fresh !== undefined && entry.fresh.id === change.versionId);
-    if (kept) {
-      if (state.cfg.mode === "on") state.supersedeFetch(entry); // but a fetch sent before the change must not replace it
-      return;
-    }
-    state.invalidate(entry);
-    if (change.kind === "deleted" && state.cfg.mode === "on") entry.held = undefined;
   }
 
   /** Keeps the positions of the last rows, so that a push can be told from a forgery. */
@@ -269,6 +267,12 @@ export class Checks {
     }
     known.set(change.name, { change, at, appended: millis(row.time), age, anchor: landed });
   }
+}
+
+/** Whether what an entry holds is what the change made current, or newer. */
+function keeps(entry: Entry, change: Change): boolean {
+  if (entry.held !== undefined && entry.held.created > millis(change.at)) return true;
+  return change.kind !== "refresh" && entry.fresh !== undefined && entry.fresh.id === change.versionId;
 }
 
 function mustFollow(at: Cursor, row: Row): void {
