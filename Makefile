@@ -50,7 +50,7 @@ templates: ## What is in infra: linted, its rules and policies judged, deployed 
 	bash test/tools/with-infra.sh bash test/tools/with-ministack.sh go test -count 1 ./test/infra
 
 lint: ## gofumpt, go vet and golangci-lint
-	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo 'run: make fmt' >&2; exit 1; }
+	@test -z "$$($(TOOL) gofumpt -l . | tee -a /dev/stderr)" || { echo 'run: make fmt' >&2; exit 1; }
 	go vet ./...
 	$(TOOL) golangci-lint run
 
