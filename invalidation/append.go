@@ -14,6 +14,7 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // Handling is how handling a signal ended.
@@ -98,6 +99,8 @@ type batch struct {
 	seen     map[string]bool // which secrets have a row; nil if nobody asks
 	// news: a secret that is not known yet is announced unless it changed earlier. Zero: always.
 	news time.Time
+	// subscriptions are those that hold, once something depends on them.
+	subscriptions *subscribers.Subscriptions
 }
 
 func (t *batch) settle(name string, h Handling) {
@@ -185,7 +188,12 @@ func (t *batch) round(ctx context.Context) error {
 		if v.change == nil && !v.again && known.Revision > snapshot.Head.Revision {
 			v = toldAgain(known, is)
 		}
-		if v.change != nil && t.quiet(known, v.change) {
+		quiet, err := t.quiet(ctx, known, v.change)
+		if err != nil {
+			t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, err))
+			continue
+		}
+		if quiet {
 			v.change = nil // written down, not announced
 		}
 		switch {
@@ -225,11 +233,25 @@ func (t *batch) end(name string, again bool, how Handling) {
 	t.settle(name, how)
 }
 
-// quiet reports whether a change goes without a revision: the domain wants no deletions, or the secret is new to us and
-// changed before anybody looked.
-func (t *batch) quiet(known SecretRow, c *wire.Change) bool {
-	return c.Kind == wire.Deleted && t.b.cfg.Subscriptions.IgnoreDeletions ||
-		known.Sequence == 0 && c.At.Before(t.news)
+// quiet reports whether a change, if there is one, goes without a revision: the domain wants no deletions, or the secret is
+// new to us and changed before anybody looked.
+func (t *batch) quiet(ctx context.Context, known SecretRow, c *wire.Change) (bool, error) {
+	switch {
+	case c == nil:
+		return false, nil
+	case known.Sequence == 0 && c.At.Before(t.news):
+		return true, nil
+	case c.Kind != wire.Deleted:
+		return false, nil
+	}
+	if t.subscriptions == nil {
+		subscriptions, err := t.b.cfg.Subscribed.Subscriptions(ctx)
+		if err != nil {
+			return false, err
+		}
+		t.subscriptions = subscriptions
+	}
+	return t.subscriptions.IgnoreDeletions, nil
 }
 
 // A note is a row to be written without a revision, and how its secret's signals end then.

@@ -23,6 +23,8 @@ type Command struct {
 	// RequestID is of the invocation that brought it.
 	RequestID string    `json:"requestId"`
 	At        time.Time `json:"at"`
+	// Manifest is the digest of the manifest that it had hold, if it is about that.
+	Manifest string `json:"manifest,omitempty"`
 }
 
 // Control keeps what people on call have set.

@@ -240,7 +240,7 @@ func TestAFaultAtEveryStepLosesNothing(t *testing.T) {
 			t.Run(scenario+", "+how, func(t *testing.T) {
 				for step, last := 1, false; !last; step++ {
 					inWorld(t, func(t *testing.T, w *world) {
-						subscriptions := func(cfg *invalidation.Config) { cfg.Subscriptions = subscribed(t, services...) }
+						subscriptions := func(cfg *invalidation.Config) { cfg.Subscribed = w.packaged(subscribed(t, services...)) }
 						told := c.happens(w)
 						before := len(w.pushes())
 

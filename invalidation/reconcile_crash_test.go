@@ -84,7 +84,7 @@ func TestAFaultAtEveryStepOfAReconcileLosesNothing(t *testing.T) {
 			t.Run(scenario+", "+how, func(t *testing.T) {
 				for step, last := 1, false; !last; step++ {
 					inWorld(t, func(t *testing.T, w *world) {
-						subscriptions := func(cfg *invalidation.Config) { cfg.Subscriptions = subscribed(t, services...) }
+						subscriptions := func(cfg *invalidation.Config) { cfg.Subscribed = w.packaged(subscribed(t, services...)) }
 						c.happens(w)
 						time.Sleep(2 * interval) // longer than the list's lag: whether it is news shows by the last completed one only
 						before := len(w.pushes())

@@ -33,6 +33,7 @@ func commandKinds() []commandKind {
 	return []commandKind{
 		{pauseCommand, setPause},
 		{resumeCommand, setPause},
+		{applyCommand, applyManifest},
 	}
 }
 

@@ -31,18 +31,27 @@ func (s *Store) SetPause(ctx context.Context, p invalidation.Pause, by invalidat
 	if err != nil {
 		return err
 	}
-	record, err := dataItem(commandPartition, by.At.UTC().Format(time.RFC3339Nano)+"#"+by.RequestID, by)
+	record, err := s.putCommand(by)
 	if err != nil {
 		return err
 	}
 	_, err = s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
 		{Put: &types.Put{TableName: &s.operations, Item: pause}},
-		{Put: &types.Put{TableName: &s.operations, Item: record, ConditionExpression: aws.String("attribute_not_exists(pk)")}}, // never rewritten
+		{Put: record},
 	}})
 	if err != nil {
 		return fmt.Errorf("writing %s %s: %w", controlPartition, pauseKey, err)
 	}
 	return nil
+}
+
+// putCommand writes the record of a command, which is never rewritten.
+func (s *Store) putCommand(by invalidation.Command) (*types.Put, error) {
+	record, err := dataItem(commandPartition, by.At.UTC().Format(time.RFC3339Nano)+"#"+by.RequestID, by)
+	if err != nil {
+		return nil, err
+	}
+	return &types.Put{TableName: &s.operations, Item: record, ConditionExpression: aws.String("attribute_not_exists(pk)")}, nil
 }
 
 // Commands returns what people on call had the broadcaster do, oldest first.
