@@ -23,8 +23,8 @@ type Command struct {
 	// RequestID is of the invocation that brought it.
 	RequestID string    `json:"requestId"`
 	At        time.Time `json:"at"`
-	// Manifest is the digest of the manifest that it had hold, if it is about that.
-	Manifest string `json:"manifest,omitempty"`
+	// About is what it was done to, where the name does not say that: a manifest's digest.
+	About string `json:"about,omitempty"`
 }
 
 // Control keeps what people on call have set.

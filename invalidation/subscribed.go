@@ -144,7 +144,7 @@ func (s *Subscribed) Apply(ctx context.Context, a Application, by Command, dry b
 	if dry {
 		return was, is, nil
 	}
-	by.Manifest = is.Digest
+	by.About = is.Digest
 	err = s.hold(ctx, is, a.Text, &by)
 	if errors.Is(err, ErrConflict) {
 		now, again := s.manifests.Holding(ctx)

@@ -131,7 +131,7 @@ func TestApplyDoesWhatWasPlannedOrNothing(t *testing.T) {
 		records, err := w.store.Commands(t.Context())
 		var got []string
 		for _, r := range records {
-			got = append(got, r.Reason+" "+r.Manifest)
+			got = append(got, r.Reason+" "+r.About)
 		}
 		if diff := cmp.Diff([]string{"first " + subscribers.Digest(one)}, got); err != nil || diff != "" {
 			t.Errorf("records: %v (-want +got)\n%s", err, diff)

@@ -131,7 +131,9 @@ func (w *world) broadcaster(edits ...func(*invalidation.Config)) *invalidation.B
 }
 
 // packaged are subscriptions that hold as long as none are applied.
-func (w *world) packaged(s *subscribers.Subscriptions) *invalidation.Subscribed { return packagedOn(w.store, s) }
+func (w *world) packaged(s *subscribers.Subscriptions) *invalidation.Subscribed {
+	return packagedOn(w.store, s)
+}
 
 func packagedOn(m invalidation.Manifests, s *subscribers.Subscriptions) *invalidation.Subscribed {
 	return invalidation.NewSubscribed("prod", "payments", m, invalidation.Packaged{Subscriptions: s})

@@ -25,9 +25,11 @@ type File struct {
 
 // A Problem is one thing that is wrong with a file. It quotes nothing of it: somebody may have put a secret's value there.
 type Problem struct {
-	File         string
-	Line, Column int // from 1; a column counts characters
-	Text         string
+	File string `json:"file"`
+	// Line and Column are from 1; a column counts characters.
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	Text   string `json:"text"`
 }
 
 // Error implements error.

@@ -165,3 +165,12 @@ func (s *Subscriptions) Match(names []string) []Subscription {
 	}
 	return matched
 }
+
+// Of returns the subscription of a service.
+func (s *Subscriptions) Of(service string) (Subscription, bool) {
+	i := slices.IndexFunc(s.all, func(sub Subscription) bool { return sub.Service == service })
+	if i < 0 {
+		return Subscription{}, false
+	}
+	return s.all[i], true
+}

@@ -75,6 +75,7 @@ func commands() []*cobra.Command {
 		newExplain(),
 		newPause(),
 		newResume(),
+		newSubscriptions(),
 		newDoctor(),
 		newVersion(),
 		newCompletion(),

@@ -89,7 +89,7 @@ func TestApply(t *testing.T) {
 			t.Errorf("after the apply: %v", got)
 		}
 		records, err := l.store().Commands(t.Context())
-		if err != nil || len(records) != 1 || records[0].By != oncall || records[0].Manifest != a.Is.Digest {
+		if err != nil || len(records) != 1 || records[0].By != oncall || records[0].About != a.Is.Digest {
 			t.Errorf("records %+v, %v", records, err)
 		}
 	})

@@ -49,7 +49,7 @@ func TestWhichManifestHolds(t *testing.T) {
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	packaged := invalidation.Holding{Digest: "d1", Packaged: true, At: at}
 	applied := invalidation.Holding{Digest: "d2", By: "arn:aws:iam::111122223333:user/ci", Reason: "PAY-12", At: at.Add(time.Hour), Previous: "d1", Sequence: 1}
-	record := invalidation.Command{Name: "apply", By: applied.By, Reason: applied.Reason, At: applied.At, RequestID: "r1", Manifest: "d2"}
+	record := invalidation.Command{Name: "apply", By: applied.By, Reason: applied.Reason, At: applied.At, RequestID: "r1", About: "d2"}
 	if err := w.store.Hold(t.Context(), packaged, nil); err != nil {
 		t.Fatal(err)
 	}
