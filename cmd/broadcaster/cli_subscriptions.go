@@ -122,7 +122,7 @@ func cut(text string, width int) string {
 // functionText is a function as a table has it: an ARN's end.
 func functionText(function string) string {
 	if function == "" {
-		return "(who reports it)"
+		return "who reports it"
 	}
 	if _, name, isARN := strings.Cut(function, ":function:"); isARN {
 		return name

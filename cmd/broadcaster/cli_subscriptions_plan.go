@@ -195,7 +195,7 @@ func entryDiff(t *strings.Builder, sign, service string, was, is subscribers.Ser
 func callsText(t *strings.Builder, what string, calls []subscribers.Call) {
 	fmt.Fprintf(t, "%s: %d\n", what, len(calls))
 	for _, c := range calls {
-		fmt.Fprintf(t, "    %s, %s: %s\n", c.Service, functionText(c.Function), secretsText(c.Secrets, c.More))
+		fmt.Fprintf(t, "    %s through %s: %s\n", c.Service, functionText(c.Function), secretsText(c.Secrets, c.More))
 	}
 }
 

@@ -21,6 +21,9 @@ func TestPeoplesCommands(t *testing.T) {
 		"the documented commands run":        theDocumentedCommandsRun,
 		"the documented doctor finds nobody": theDocumentedDoctorFindsNobody,
 		"commands that fail say so":          commandsThatFailSaySo,
+		"subscriptions are applied":          subscriptionsAreApplied,
+		"applies that would lose another's":  appliesThatWouldLoseAnothers,
+		"ten thousand subscriptions":         tenThousandSubscriptions,
 	} {
 		t.Run(name, func(t *testing.T) { test(newWorld(t, program, artifact)) })
 	}

@@ -62,6 +62,7 @@ type world struct {
 	store        *dynamodb.Store
 	reports      *dynamodb.Reports
 	sts          string // where the third party's is
+	aws          string // where the tables and the secrets are
 
 	mu  sync.Mutex
 	out bytes.Buffer // what the broadcaster's processes write
@@ -144,30 +145,35 @@ func (w *world) deploy(artifact string) {
 		w.tables.ServeHTTP(out, r)
 	}))
 	w.Cleanup(server.Close)
-	for _, f := range []functions.Function{
-		{
-			Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume"},
-			Env: []string{
-				"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
-				"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-				"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
-			},
+	w.aws = server.URL
+	if err := w.host.Deploy(functions.Function{
+		Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume", "apply"},
+		Env: []string{
+			"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
+			"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.aws, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.aws,
+			"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
 		},
-		{
-			Name: consumer, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
-			Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
-			Env: []string{
-				"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + consumer,
-				"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
-				"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-			},
+	}); err != nil {
+		w.Fatal(err)
+	}
+	w.deployConsumer(consumer)
+}
+
+// deployConsumer deploys a function whose client follows the log and takes invalidations.
+func (w *world) deployConsumer(name string) {
+	w.Helper()
+	if err := w.host.Deploy(functions.Function{
+		Name: name, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+		Env: []string{
+			"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + name,
+			"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
+			"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.aws, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.aws,
 		},
-	} {
-		if err := w.host.Deploy(f); err != nil {
-			w.Fatal(err)
-		}
+	}); err != nil {
+		w.Fatal(err)
 	}
 }
 
@@ -192,14 +198,16 @@ func (w *world) invoke(function, payload string) (answer string, failed bool) {
 }
 
 // read has the consumer use the secret, and returns what proves which value it used.
-func (w *world) read() string {
+func (w *world) read() string { return w.readIn(consumer) }
+
+func (w *world) readIn(function string) string {
 	w.Helper()
-	answer, failed := w.invoke(consumer, `{"read":["`+neon+`"],"challenge":"c"}`)
+	answer, failed := w.invoke(function, `{"read":["`+neon+`"],"challenge":"c"}`)
 	var is struct {
 		Values []struct{ Proof, Error string }
 	}
 	if err := json.Unmarshal([]byte(answer), &is); failed || err != nil || len(is.Values) != 1 || is.Values[0].Proof == "" {
-		w.Fatalf("the consumer answers %s", answer)
+		w.Fatalf("%s answers %s", function, answer)
 	}
 	return is.Values[0].Proof
 }
@@ -224,7 +232,7 @@ func (w *world) change(n int) (eventID string) {
 func (w *world) oncall() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + oncallAccount, "AWS_SECRET_ACCESS_KEY=placeholder",
-		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
+		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts, "AWS_ENDPOINT_URL_DYNAMODB=" + w.aws,
 	}
 }
 
