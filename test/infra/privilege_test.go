@@ -315,7 +315,7 @@ func TestOnCallMay(t *testing.T) {
 		// Give commands, and no events.
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:pause"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:resume"), nil, allowed},
-		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:live"), nil, denied},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster"), nil, denied},
 		{"lambda:InvokeFunction", function("prod-kyc-broadcaster:pause"), nil, denied},
