@@ -96,16 +96,16 @@ func (d deployment) known(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// holdingText says which manifest holds.
+// holdingText says which manifest holds, and below it since when, by whom and why.
 func holdingText(h invalidation.Holding, now time.Time) string {
 	if h.Digest == "" {
 		return "no manifest: nothing is pushed"
 	}
-	age := now.Sub(h.At).Round(time.Second)
+	at := fmt.Sprintf("%s (%v ago)", h.At.UTC().Format(time.RFC3339), now.Sub(h.At).Round(time.Second))
 	if h.Packaged {
-		return fmt.Sprintf("manifest %s, packaged with the deployment, since %s (%v ago)", short(h.Digest), h.At.Format(time.RFC3339), age)
+		return fmt.Sprintf("manifest %s\n  packaged with the deployment, since %s", short(h.Digest), at)
 	}
-	return fmt.Sprintf("manifest %s, applied %s (%v ago) by %s: %s", short(h.Digest), h.At.Format(time.RFC3339), age, h.By, h.Reason)
+	return fmt.Sprintf("manifest %s\n  applied %s by %s\n  %s", short(h.Digest), at, h.By, h.Reason)
 }
 
 // short is how people read a digest.

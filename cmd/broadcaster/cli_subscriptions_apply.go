@@ -80,7 +80,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), answer)
 			}
-			return answer.print(cmd.OutOrStdout(), time.Now())
+			return answer.print(cmd.OutOrStdout(), where, time.Now())
 		},
 	}
 	where.functionFlag(cmd)
@@ -112,14 +112,14 @@ func readPlan(file string, problems io.Writer) (plan, *subscribers.File, error) 
 }
 
 // print says what the broadcaster did.
-func (a applyAnswer) print(out io.Writer, now time.Time) error {
-	is := "applied: "
+func (a applyAnswer) print(out io.Writer, where place, now time.Time) error {
+	how := "done: %s/%s holds %s\n"
 	switch {
 	case a.Is.Digest == a.Was.Digest && a.Is.At.Equal(a.Was.At):
-		is = "nothing to do: "
+		how = "nothing to do: %s/%s holds %s\n"
 	case a.DryRun:
-		is = "would become: "
+		how = "dry run: %s/%s would hold %s\n"
 	}
-	_, err := fmt.Fprintf(out, "\n%s%s\n", is, holdingText(a.Is, now))
+	_, err := fmt.Fprintf(out, "\n"+how, where.env, where.domain, holdingText(a.Is, now))
 	return err
 }

@@ -178,7 +178,7 @@ func (s showing) print(out io.Writer, now time.Time) error {
 		if is.Environments == 0 {
 			t.WriteString("  no environment has reported this service's name\n")
 		} else {
-			fmt.Fprintf(&t, "  %d environments have reported, the last one %s (%v ago)\n",
+			fmt.Fprintf(&t, "  reported by %d environments, the last time %s (%v ago)\n",
 				is.Environments, is.LastReport.UTC().Format(time.RFC3339), now.Sub(is.LastReport).Round(time.Second))
 		}
 	}

@@ -24,6 +24,8 @@ func TestPeoplesCommands(t *testing.T) {
 		"subscriptions are applied":          subscriptionsAreApplied,
 		"applies that would lose another's":  appliesThatWouldLoseAnothers,
 		"ten thousand subscriptions":         tenThousandSubscriptions,
+		"the workflow plans and applies":     theWorkflowPlansAndApplies,
+		"the hook refuses what is wrong":     theHookRefusesWhatIsWrong,
 	} {
 		t.Run(name, func(t *testing.T) { test(newWorld(t, program, artifact)) })
 	}

@@ -98,15 +98,12 @@ func subscriptionsAreApplied(w *world) {
 	if h, err := w.store.Holding(t.Context()); err != nil || h.Digest != dry.Was.Digest {
 		t.Errorf("after a dry run: %+v, %v", h, err)
 	}
-	out := w.succeeds("apply", "--plan", plan, "--reason", "PAY-12: mails name the account")
-	if !strings.Contains(out, "\napplied: manifest "+dry.Is.Digest[:12]+", applied ") || !strings.Contains(out, ":root: PAY-12: mails name the account\n") {
-		t.Errorf("apply says\n%s", out)
-	}
+	w.documented("apply", w.succeeds("apply", "--plan", plan, "--reason", "PAY-12: mails name the account"))
 	w.change(2)
 	if got := w.outcomes(3); got != "payments-api acknowledged, payments-mail acknowledged" {
 		t.Errorf("after: %s", got)
 	}
-	if out := w.succeeds("apply", "--plan", plan, "--reason", "again"); !strings.Contains(out, "\nnothing to do: manifest "+dry.Is.Digest[:12]) {
+	if out := w.succeeds("apply", "--plan", plan, "--reason", "again"); !strings.Contains(out, "\nnothing to do: prod/payments holds manifest "+dry.Is.Digest[:12]+"\n") {
 		t.Errorf("apply again says\n%s", out)
 	}
 	w.documented("list", w.succeeds("list", "--env", "prod", "--domain", "payments"))
@@ -226,7 +223,7 @@ func tenThousandSubscriptions(w *world) {
 	}
 	began := time.Now()
 	w.change(1)
-	t.Logf("the next change, in a process that has the manifest: %v", time.Since(began).Round(time.Millisecond))
+	t.Logf("the next change, whose delivery reads it: %v", time.Since(began).Round(time.Millisecond))
 	if got := w.outcomes(2); got != "payments-api acknowledged" {
 		t.Errorf("the next change: %s", got)
 	}
@@ -242,7 +239,8 @@ func (w *world) documented(command, printed string) {
 	}
 	block := regexp.MustCompile("(?ms)^```text\n\\$ broadcaster subscriptions " + command + " [^\n]*\n(.*?)^```$").FindSubmatch(document)
 	if block == nil {
-		w.Fatalf("no block shows subscriptions %s, which prints\n%s", command, printed)
+		w.Errorf("no block shows subscriptions %s, which prints\n%s", command, printed)
+		return
 	}
 	ofTheRun := regexp.MustCompile(`\d{4}-\d{2}-\d{2}T[0-9:]+Z|\([0-9a-z.]+ ago\)|arn:aws:\S+|manifest [0-9a-f]{12}|, \S+/payments.yaml`)
 	if diff := cmp.Diff(ofTheRun.ReplaceAllString(string(block[1]), "…"), ofTheRun.ReplaceAllString(printed, "…")); diff != "" {
