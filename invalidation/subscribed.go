@@ -38,7 +38,7 @@ type Manifests interface {
 	Hold(ctx context.Context, h Holding, by *Command) error
 }
 
-// ErrMoved: another manifest holds than the one that was to be replaced.
+// ErrMoved says that another manifest holds than the one that was to be replaced.
 var ErrMoved = errors.New("the subscriptions have moved on")
 
 // Subscribed knows who is subscribed: by the manifest that was applied last, or by the packaged one until one is. There is
