@@ -37,6 +37,8 @@ const (
 	looks = 2
 	// maxPerRow keeps a transaction far below DynamoDB's 100 items.
 	maxPerRow = 40
+	// auditHashBytes is what the store adds to a row: the hash of its audit record.
+	auditHashBytes = len(`"auditHash":"",`) + 64
 )
 
 // Confirm makes the log say what is current now for the signals' secrets. The result has one Handling per signal, in
@@ -325,7 +327,7 @@ func (t *batch) add(a *Append, v verdict, name string) bool {
 	row := a.Row
 	row.Changes = changes
 	body, err := json.Marshal(row)
-	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body) > wire.MaxRowBytes) {
+	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body)+auditHashBytes > wire.MaxRowBytes) {
 		return false
 	}
 	a.Row.Changes = changes
