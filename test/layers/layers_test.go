@@ -55,6 +55,7 @@ func layers() []layer {
 		{"invalidation/lambda", edge, edges},
 		{"invalidation/connection", []string{sdk}, "what the broadcaster and its clients send requests with knows neither"},
 		{"invalidation/secretsmanager", edge, edges},
+		{"invalidation/cloudwatchlogs", []string{sdk}, "who reads logs knows AWS only"},
 		{"invalidation/sqs", edge, edges},
 		{"invalidation/sts", edge, edges},
 		{"invalidation/eventbridge", []string{"events", sdk, smithy}, "rotation functions link it: it knows the event and AWS, nothing of the broadcaster"},
