@@ -207,11 +207,9 @@ func (t *batch) round(ctx context.Context) error {
 	if len(a.Row.Changes) == 0 {
 		return nil
 	}
-	row, err := t.b.cfg.Log.Append(ctx, a)
-	if err != nil {
-		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	if err := t.b.append(ctx, a); err != nil {
+		return err
 	}
-	t.b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
 	for name, again := range again {
 		t.end(name, again, Appended)
 	}
@@ -321,6 +319,16 @@ func (b *Broadcaster) newAppend(head Position) Append {
 	}}
 }
 
+// append writes a row and logs its hash, where who may write the store cannot change it: package audit compares them.
+func (b *Broadcaster) append(ctx context.Context, a Append) error {
+	row, err := b.cfg.Log.Append(ctx, a)
+	if err != nil {
+		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	}
+	b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
+	return nil
+}
+
 // add puts a change into the row if it still fits.
 func (t *batch) add(a *Append, v verdict, name string) bool {
 	changes := append(a.Row.Changes[:len(a.Row.Changes):len(a.Row.Changes)], *v.change)
@@ -390,7 +398,7 @@ func (b *Broadcaster) Begin(ctx context.Context) error {
 	if snapshot.Head.Revision > 0 {
 		return nil
 	}
-	_, err = b.cfg.Log.Append(ctx, b.newAppend(Position{}))
+	err = b.append(ctx, b.newAppend(Position{}))
 	if err != nil && !errors.Is(err, ErrConflict) { // a conflict: another began it
 		return fmt.Errorf("beginning the log: %w", err)
 	}
