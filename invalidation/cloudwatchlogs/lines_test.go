@@ -52,7 +52,10 @@ func TestLines(t *testing.T) {
 	if n != len(events) {
 		t.Errorf("%d lines, want %d", n, len(events))
 	}
-	for range cloudwatchlogs.Lines(t.Context(), client, *group, "appended") {
+	for _, err := range cloudwatchlogs.Lines(t.Context(), client, *group, "appended") {
+		if err != nil {
+			t.Error(err)
+		}
 		break // whoever has seen enough is not asked again
 	}
 	for line, err := range cloudwatchlogs.Lines(t.Context(), client, *group+"-other", "appended") {
