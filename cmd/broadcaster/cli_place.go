@@ -13,10 +13,13 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
+	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
 )
 
@@ -60,6 +63,7 @@ type deployment struct {
 	account string
 	store   *dynamodb.Store
 	reports *dynamodb.Reports
+	queue   history.Queue // nil if the broadcaster is not told its queue
 }
 
 // open finds the domain's tables in the broadcaster's own configuration.
@@ -84,11 +88,15 @@ func (p place) open(ctx context.Context) (deployment, error) {
 		return deployment{}, fmt.Errorf("%s is not the broadcaster of %s/%s: name that with --function", p.function, p.env, p.domain)
 	}
 	tables := awsdynamodb.NewFromConfig(on)
-	return deployment{
+	d := deployment{
 		place: p, aws: on, account: function.AccountID,
 		store:   dynamodb.New(tables, set[prefix+"CHANGES_TABLE"], set[prefix+"OPERATIONS_TABLE"]),
 		reports: dynamodb.NewReports(tables, set[prefix+"REPORTS_TABLE"]),
-	}, nil
+	}
+	if url := set[prefix+"QUEUE_URL"]; url != "" {
+		d.queue = sqs.NewQueue(awssqs.NewFromConfig(on), url)
+	}
+	return d, nil
 }
 
 func (o *order) flags(cmd *cobra.Command) {

@@ -37,8 +37,6 @@ type Awaited struct {
 	AllowNone bool
 	// Within bounds the waiting. Zero: as long as the context.
 	Within time.Duration
-	// Told, if set, is called with what each look came to.
-	Told func(Waited)
 }
 
 // Waited is what a look came to.
@@ -91,9 +89,6 @@ func (r *Reader) Wait(ctx context.Context, a Awaited) (Waited, error) {
 		is, err := w.look(ctx, began)
 		if err != nil {
 			return is, err
-		}
-		if a.Told != nil {
-			a.Told(is)
 		}
 		target, now := is.Expected, r.cfg.Now()
 		if a.Certain {
