@@ -106,7 +106,8 @@ func (r *Reader) held(ctx context.Context, service string, row invalidation.Secr
 		of := Service{}
 		of.addEnvironment(environmentOf(report, name, row.Revision, h.Appended, head))
 		h.Current, h.Behind, h.Silent = h.Current+of.Current, h.Behind+of.Behind, h.Silent+of.Silent
-		if of.LastFailure != nil {
+		told := func(f Failure) bool { return f.Environment == report.Environment } // in its ack
+		if of.LastFailure != nil && !slices.ContainsFunc(h.Failures, told) {
 			h.Failures = append(h.Failures, *of.LastFailure)
 		}
 	}

@@ -1,0 +1,3 @@
+//go:build !lambdaartifact
+
+package main
