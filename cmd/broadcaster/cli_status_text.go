@@ -18,7 +18,7 @@ import (
 func printHealth(out io.Writer, h history.Health, now time.Time) {
 	log := "empty: neither an event nor a tick has arrived"
 	if h.Revision > 0 {
-		log = fmt.Sprintf("revision %d, %s; event to append %.1fs, %.1fs at most in the last hour; last tick %s",
+		log = fmt.Sprintf("revision %d, %s; event to append %.1fs, in the last hour at most %.1fs; tick %s",
 			h.Revision, since(h.Appended, now), h.Lag, h.LongestLag, ticked(h.Reconciled, now))
 	}
 	queue := fmt.Sprintf("%d waiting, %d in flight, %d delayed; dead letters: %d", h.Queue.Waiting, h.Queue.InFlight, h.Queue.Delayed, h.Queue.DeadLetters)
@@ -76,7 +76,7 @@ func printSecret(out io.Writer, where place, s history.Secret, now time.Time) {
 		return
 	}
 	fmt.Fprintln(out)
-	t = table{out, []int{28, 25, 9, 9, 7, 6}}
+	t = table{out, []int{26, 25, 9, 9, 7, 6}}
 	t.print("SERVICE", "DELIVERY", "FIRST ACK", "LAST ACK", "CURRENT", "BEHIND", "SILENT")
 	for _, is := range s.Services {
 		t.print(is.Service, deliveryText(is.Outcome, is.Reason, is.Subscribed), ackText(is.FirstAck, s.Appended), ackText(is.LastAck, s.Appended),

@@ -3,12 +3,15 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"path"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,6 +28,9 @@ type past struct {
 	*historytest.History
 	t   *testing.T
 	now time.Time
+
+	mu    sync.Mutex
+	asked map[string]bool // which of AWS's actions
 }
 
 const neonLogin = "neon/connection-string"
@@ -38,12 +44,24 @@ func newPast(t *testing.T) *past {
 	}
 	t.Cleanup(func() { _ = host.Close() })
 	messages := withDeadLetters(t, 2)
+	at, err := url.Parse(host.Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lambda := httputil.NewSingleHostReverseProxy(at)
+	p := &past{History: h, t: t, now: day("10:30:00"), asked: map[string]bool{}}
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.") {
+		switch service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), "."); service {
+		case "AmazonSQS":
+			p.ask("sqs:" + operation)
 			messages.ServeHTTP(out, r)
-			return
+		case "DynamoDB_20120810":
+			p.ask("dynamodb:" + operation)
+			h.Tables.ServeHTTP(out, r)
+		default:
+			p.ask("lambda:" + strings.Replace(path.Base(r.URL.Path), "configuration", "GetFunctionConfiguration", 1))
+			lambda.ServeHTTP(out, r)
 		}
-		h.Tables.ServeHTTP(out, r)
 	}))
 	t.Cleanup(server.Close)
 	for _, f := range []functions.Function{
@@ -63,11 +81,17 @@ func newPast(t *testing.T) *past {
 	}
 	for name, value := range map[string]string{
 		"AWS_REGION": historytest.Region, "AWS_ACCESS_KEY_ID": "placeholder", "AWS_SECRET_ACCESS_KEY": "placeholder", "AWS_CONFIG_FILE": "/dev/null",
-		"AWS_ENDPOINT_URL_DYNAMODB": server.URL, "AWS_ENDPOINT_URL_SQS": server.URL, "AWS_ENDPOINT_URL_LAMBDA": host.Endpoint(),
+		"AWS_ENDPOINT_URL": server.URL,
 	} {
 		t.Setenv(name, value)
 	}
-	return &past{History: h, t: t, now: day("10:30:00")}
+	return p
+}
+
+func (p *past) ask(action string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked[action] = true
 }
 
 // withDeadLetters returns the broadcaster's queue, in which messages were parked.
@@ -98,13 +122,6 @@ func day(text string) time.Time {
 		panic(err)
 	}
 	return at
-}
-
-// run runs one command line at the past's own time.
-func (p *past) run(ctx context.Context, args ...string) (code int, stdout, stderr string) {
-	var out, errs bytes.Buffer
-	code = run(ctx, args, stdio{in: strings.NewReader(""), out: &out, err: &errs, now: func() time.Time { return p.now }})
-	return code, out.String(), errs.String()
 }
 
 // payments is the history that docs/on-call.md shows. Its broadcaster was down from 09:20 to 10:05; a service cannot use a new
