@@ -41,7 +41,7 @@ func TestLookingForWhatIsNotThere(t *testing.T) {
 	p := payments(t)
 	for command, want := range map[string]string{
 		"status neon/another": "broadcaster: the secret /bank/prod/payments/neon/another is not known to the broadcaster: broadcaster doctor finds out why nothing arrives\n",
-		"status --service another": "broadcaster: the service another is not known to the broadcaster: no environment has reported that name in the last day: " +
+		"status --service another": "broadcaster: the service another is not known to the broadcaster: no environment has reported that name in the last day, and nothing was delivered to it: " +
 			"broadcaster doctor finds out why nothing arrives\n",
 		"wait /bank/prod/kyc/neon/password": "broadcaster: not a secret of this domain: those of prod/payments begin with /bank/prod/payments/\n",
 		"missed --function another":         "broadcaster: looking at the broadcaster another: ",

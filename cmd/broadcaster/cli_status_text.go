@@ -154,7 +154,11 @@ func printThen(out io.Writer, where place, then history.Then) {
 }
 
 func printConsumer(out io.Writer, where place, c history.Consumer, now time.Time) {
-	fmt.Fprintf(out, "%s: %s, the newest report of %s\n\n", c.Service, counted(len(c.Environments), "environment"), when(c.Environments[0].Reported, now))
+	reported := "no environment has reported in the last day"
+	if len(c.Environments) > 0 {
+		reported = counted(len(c.Environments), "environment") + ", the newest report of " + when(c.Environments[0].Reported, now)
+	}
+	fmt.Fprintf(out, "%s: %s\n\n", c.Service, reported)
 	t := table{out, []int{34, 28, 7, 6, 6}}
 	t.print("SECRET", "DELIVERY", "CURRENT", "BEHIND", "SILENT", "FAILURES")
 	failures := 0

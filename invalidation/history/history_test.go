@@ -371,7 +371,9 @@ func TestAServiceAndItsSecrets(t *testing.T) {
 		historytest.Report("api", "e1", row.Time.Add(3*time.Second), 1, sick),
 		historytest.Report("api", "e2", row.Time.Add(4*time.Second), 1, sick, historytest.Holding(stripe, 1)),
 	)
-	c, err := readerOf(t, on(h)).Service(t.Context(), "api")
+	cfg := on(h)
+	cfg.Now = func() time.Time { return noon().Add(7 * time.Hour) } // the deliveries are too old to count, the reports are not
+	c, err := readerOf(t, cfg).Service(t.Context(), "api")
 	if err != nil || len(c.Environments) != 2 || c.Environments[0].Environment != "e2" || len(c.Secrets) != 2 {
 		t.Fatalf("%+v, %v", c, err)
 	}
@@ -384,5 +386,24 @@ func TestAServiceAndItsSecrets(t *testing.T) {
 	}
 	if s := c.Secrets[1]; s.Revision != 0 || s.Current != 1 || len(s.Failures) != 0 {
 		t.Errorf("a secret that nobody announced: %+v", s)
+	}
+}
+
+// TestWhatWasDeliveredCounts although no environment reports that it holds it yet.
+func TestWhatWasDeliveredCounts(t *testing.T) {
+	h := historytest.New(t)
+	row := h.Moved(neon, 1, noon())
+	h.Deliver(row, historytest.Owed(row, "api", 0, invalidation.Undelivered, invalidation.NoAck))
+	row = h.Moved(stripe, 1, noon())
+	h.Deliver(row, historytest.Owed(row, "api-2", 0, invalidation.Undelivered, invalidation.NoAck))
+	cfg := on(h)
+	cfg.Now = func() time.Time { return noon().Add(time.Hour) }
+	c, err := readerOf(t, cfg).Service(t.Context(), "api")
+	if err != nil || len(c.Environments) != 0 || len(c.Secrets) != 1 || c.Secrets[0].Reason != invalidation.NoAck || len(c.Secrets[0].Failures) != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	cfg.Now = func() time.Time { return noon().Add(7 * time.Hour) }
+	if _, err = readerOf(t, cfg).Service(t.Context(), "api"); !errors.Is(err, history.ErrUnknown) {
+		t.Errorf("much later: %v", err)
 	}
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-// A Consumer is how one service stands with every secret that its environments hold.
+// A Consumer is how one service stands with every secret that its environments report, or that was delivered to it of late.
 type Consumer struct {
 	Service      string        `json:"service"`
 	Environments []Environment `json:"environments"`
 	Secrets      []Held        `json:"secrets"`
 }
 
-// Held is a secret that a service's environments hold.
+// Held is one of these secrets.
 type Held struct {
 	Name     string    `json:"name"`
 	Version  string    `json:"version,omitempty"`
@@ -35,16 +35,23 @@ type Held struct {
 	Failures []Failure `json:"failures,omitempty"`
 }
 
-// Service returns how a service stands, or ErrUnknown if none of its environments has reported.
+// deliveredWithin is how long ago a delivery counts: what an environment holds and has not reported it took up since it
+// reported, and it does that every six hours at the least.
+const deliveredWithin = 6 * time.Hour
+
+// Service returns how a service stands, or ErrUnknown if nothing was heard of it.
 func (r *Reader) Service(ctx context.Context, service string) (Consumer, error) {
 	reports, err := r.cfg.Reports.Of(ctx, service)
 	if err != nil {
 		return Consumer{}, err
 	}
-	if len(reports) == 0 {
-		return Consumer{}, fmt.Errorf("the service %s is %w: no environment has reported that name in the last day", service, ErrUnknown)
+	names, err := r.delivered(ctx, service)
+	if err != nil {
+		return Consumer{}, err
 	}
-	var names []string
+	if len(reports)+len(names) == 0 {
+		return Consumer{}, fmt.Errorf("the service %s is %w: no environment has reported that name in the last day, and nothing was delivered to it", service, ErrUnknown)
+	}
 	for _, report := range reports {
 		for _, s := range report.Secrets {
 			names = append(names, s.Name)
@@ -60,7 +67,7 @@ func (r *Reader) Service(ctx context.Context, service string) (Consumer, error) 
 	if err != nil {
 		return Consumer{}, err
 	}
-	c := Consumer{Service: service, Secrets: []Held{}}
+	c := Consumer{Service: service, Environments: []Environment{}, Secrets: []Held{}}
 	for _, report := range reports {
 		c.Environments = append(c.Environments, environmentOf(report, "", head.Revision, head.Time, head.Revision))
 	}
@@ -73,6 +80,31 @@ func (r *Reader) Service(ctx context.Context, service string) (Consumer, error) 
 		c.Secrets = append(c.Secrets, held)
 	}
 	return c, nil
+}
+
+// delivered returns the names of the secrets whose changes were to be delivered to a service of late.
+func (r *Reader) delivered(ctx context.Context, service string) ([]string, error) {
+	now := r.cfg.Now()
+	from, err := r.firstSince(ctx, now.Add(-deliveredWithin))
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	rows := between(r.cfg.Store.Rows(ctx, Span{From: from}), now.Add(-deliveredWithin), now)
+	for row, err := range sideBySide(rows, func(row Row) (Row, error) {
+		for _, err := range r.cfg.Store.Outcomes(ctx, row.Revision, service) {
+			return row, err // one is enough
+		}
+		return Row{}, nil
+	}) {
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range row.Changes {
+			names[c.Name] = true
+		}
+	}
+	return slices.Collect(maps.Keys(names)), nil
 }
 
 func (r *Reader) held(ctx context.Context, service string, row invalidation.SecretRow, name string, reports []wire.Report, head int64) (Held, error) {

@@ -62,6 +62,7 @@ type world struct {
 	store        *dynamodb.Store
 	reports      *dynamodb.Reports
 	sts          string // where the third party's is
+	endpoint     string // where DynamoDB and Secrets Manager are
 
 	mu  sync.Mutex
 	out bytes.Buffer // what the broadcaster's processes write
@@ -144,6 +145,7 @@ func (w *world) deploy(artifact string) {
 		w.tables.ServeHTTP(out, r)
 	}))
 	w.Cleanup(server.Close)
+	w.endpoint = server.URL
 	for _, f := range []functions.Function{
 		{
 			Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume"},
@@ -224,7 +226,7 @@ func (w *world) change(n int) (eventID string) {
 func (w *world) oncall() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + oncallAccount, "AWS_SECRET_ACCESS_KEY=placeholder",
-		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
+		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts, "AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint,
 	}
 }
 
