@@ -13,10 +13,13 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
+	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
 )
 
@@ -61,6 +64,7 @@ type deployment struct {
 	logGroup string // of the broadcaster
 	store    *dynamodb.Store
 	reports  *dynamodb.Reports
+	queue    history.Queue // nil if the broadcaster is not told its queue
 }
 
 // open finds the domain's tables in the broadcaster's own configuration.
@@ -88,11 +92,15 @@ func (p place) open(ctx context.Context) (deployment, error) {
 	if out.LoggingConfig != nil && out.LoggingConfig.LogGroup != nil {
 		group = *out.LoggingConfig.LogGroup
 	}
-	return deployment{
+	d := deployment{
 		place: p, aws: on, account: function.AccountID, logGroup: group,
 		store:   dynamodb.New(tables, set[prefix+"CHANGES_TABLE"], set[prefix+"OPERATIONS_TABLE"]),
 		reports: dynamodb.NewReports(tables, set[prefix+"REPORTS_TABLE"]),
-	}, nil
+	}
+	if url := set[prefix+"QUEUE_URL"]; url != "" {
+		d.queue = sqs.NewQueue(awssqs.NewFromConfig(on), url)
+	}
+	return d, nil
 }
 
 func (o *order) flags(cmd *cobra.Command) {

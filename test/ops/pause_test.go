@@ -20,6 +20,9 @@ func TestPeoplesCommands(t *testing.T) {
 		"pushes are paused and resumed":      pushesArePausedAndResumed,
 		"the documented commands run":        theDocumentedCommandsRun,
 		"the documented doctor finds nobody": theDocumentedDoctorFindsNobody,
+		"who looks sees what happened":       whoLooksSeesWhatHappened,
+		"who waits hears when it is there":   whoWaitsHearsWhenItIsThere,
+		"a lost event is found and told":     aLostEventIsFoundAndTold,
 		"commands that fail say so":          commandsThatFailSaySo,
 		"the evidence is whole":              theEvidenceIsWhole,
 	} {
