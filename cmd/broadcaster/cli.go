@@ -75,6 +75,8 @@ func commands() []*cobra.Command {
 		newExplain(),
 		newPause(),
 		newResume(),
+		newInvalidate(),
+		newReplay(),
 		newDoctor(),
 		newVersion(),
 		newCompletion(),
