@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 )
 
 func newInvalidate() *cobra.Command {
@@ -64,7 +66,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 func (a invalidateAnswer) print(out io.Writer, where place) error {
 	did, revision := "announced", "revision"
 	if a.DryRun {
-		did, revision = "would announce", "revision about"
+		did, revision = "would announce", "about revision"
 	}
 	c := a.Is.Change
 	switch {
@@ -83,7 +85,7 @@ func (a invalidateAnswer) print(out io.Writer, where place) error {
 	if a.Problem != "" {
 		fmt.Fprintln(out, "problem: "+a.Problem)
 	}
-	if err := printSent(out, a.Deliveries); err != nil || a.DryRun {
+	if err := printSent(out, a.Deliveries, a.DryRun); err != nil || a.DryRun {
 		return err
 	}
 	_, err := fmt.Fprintf(out, "next: broadcaster wait %s --env %s --domain %s\n", a.Is.Name, where.env, where.domain)
@@ -91,7 +93,7 @@ func (a invalidateAnswer) print(out io.Writer, where place) error {
 }
 
 // printSent is a table of deliveries.
-func printSent(out io.Writer, all []sentTo) error {
+func printSent(out io.Writer, all []sentTo, dryRun bool) error {
 	if len(all) == 0 {
 		_, err := fmt.Fprintln(out, "no service is subscribed: the log alone tells its readers")
 		return err
@@ -99,16 +101,18 @@ func printSent(out io.Writer, all []sentTo) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SERVICE\tFUNCTION\tREVISION\tOUTCOME")
 	for _, s := range all {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", fit(s.Service, 30), fit(shortFunction(s.Function), 30), s.Revision, s.outcome())
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", fit(s.Service, 30), fit(shortFunction(s.Function), 30), s.Revision, s.outcome(dryRun))
 	}
 	return table.Flush()
 }
 
-// outcome says in a few words how a delivery stands.
-func (s sentTo) outcome() string {
+// outcome says in a few words how a delivery stands, or would before anything is pushed.
+func (s sentTo) outcome(dryRun bool) string {
 	switch {
 	case s.Left != "":
 		return "left: " + fit(s.Left, 24)
+	case dryRun && s.Outcome == invalidation.Pending && s.Reason == "":
+		return "would be pushed"
 	case s.Reason != "":
 		return string(s.Outcome) + ": " + string(s.Reason)
 	}

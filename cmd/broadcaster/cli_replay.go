@@ -17,8 +17,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
-	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
@@ -93,7 +93,7 @@ Exit codes: 0 done, 1 failed or a delivery failed again, 2 the command line cann
 	flags.StringVar(&r.since, "since", "", "how long ago, as 30m, or the time, as 2026-11-23T10:00:00Z, from which on (store: 24h)")
 	flags.StringVar(&r.until, "until", "", "the same, up to which (now)")
 	flags.StringVar(&r.archive, "archive", "", "the archive's name ({env}-secretsmanager)")
-	flags.DurationVar(&r.archiveDelay, "archive-delay", eventbridge.ArchiveDelay, "how long after --until events may still reach the archive")
+	flags.DurationVar(&r.archiveDelay, "archive-delay", replays.ArchiveDelay, "how long after --until events may still reach the archive")
 	_ = cmd.RegisterFlagCompletionFunc("from", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{fromStore, fromDLQ, fromArchive}, cobra.ShellCompDirectiveNoFileComp
 	})

@@ -14,8 +14,7 @@ import (
 	awseventbridge "github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
-	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
+	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
 )
 
 // replayLookEvery is the pause between two looks at a replay that EventBridge does.
@@ -38,7 +37,7 @@ func (r *replaying) redrive(ctx context.Context, on deployment) error {
 	if on.queueURL == "" {
 		return errNoQueue
 	}
-	dead, err := sqs.FindDeadLetters(ctx, awssqs.NewFromConfig(on.aws), on.queueURL)
+	dead, err := replays.FindDeadLetters(ctx, awssqs.NewFromConfig(on.aws), on.queueURL)
 	if err != nil {
 		return err
 	}
@@ -71,7 +70,7 @@ func (r *replaying) replayArchive(ctx context.Context, on deployment) error {
 		return errNoQueue
 	}
 	name := cmp.Or(r.archive, on.env+"-secretsmanager")
-	archive, err := eventbridge.OpenArchive(ctx, awseventbridge.NewFromConfig(on.aws), name)
+	archive, err := replays.OpenArchive(ctx, awseventbridge.NewFromConfig(on.aws), name)
 	if err != nil {
 		return err
 	}
@@ -95,7 +94,7 @@ func (r *replaying) replayArchive(ctx context.Context, on deployment) error {
 		}
 	}
 	replay := fmt.Sprintf("%s-%s-%s", on.env, on.domain, time.Now().UTC().Format("20060102T150405Z"))
-	window := eventbridge.Window{From: report.Archive.From, To: report.Archive.To}
+	window := replays.Window{From: report.Archive.From, To: report.Archive.To}
 	about := fmt.Sprintf("%s, %s to %s, as replay %s", name, window.From.Format(time.RFC3339), window.To.Format(time.RFC3339), replay)
 	if report.By, err = r.recorded(ctx, on, about); err != nil {
 		return err
@@ -108,13 +107,13 @@ func (r *replaying) replayArchive(ctx context.Context, on deployment) error {
 }
 
 // follow looks at a replay until it is over.
-func (r *replaying) follow(ctx context.Context, archive *eventbridge.Archive, replay string, w eventbridge.Window) (eventbridge.Replay, error) {
+func (r *replaying) follow(ctx context.Context, archive *replays.Archive, replay string, w replays.Window) (replays.Replay, error) {
 	defer r.clear()
 	for {
 		is, err := archive.Look(context.WithoutCancel(ctx), replay)
 		switch {
 		case err != nil:
-			return eventbridge.Replay{Name: replay}, fmt.Errorf("it goes on: aws events describe-replay --replay-name %s: %w", replay, err)
+			return replays.Replay{Name: replay}, fmt.Errorf("it goes on: aws events describe-replay --replay-name %s: %w", replay, err)
 		case is.Done():
 			return is, nil
 		case is.Over():

@@ -11,8 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
-	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
 )
 
 // A replayReport is what a replay came to: what --json prints, and what an incident is told.
@@ -47,11 +47,11 @@ type redriven struct {
 
 // archiveReplayed is what became of a replay of an archive.
 type archiveReplayed struct {
-	Archive string             `json:"archive"`
-	From    time.Time          `json:"from"`
-	To      time.Time          `json:"to"`
-	Rules   []string           `json:"rules"`
-	Replay  eventbridge.Replay `json:"replay,omitzero"`
+	Archive string         `json:"archive"`
+	From    time.Time      `json:"from"`
+	To      time.Time      `json:"to"`
+	Rules   []string       `json:"rules"`
+	Replay  replays.Replay `json:"replay,omitzero"`
 }
 
 func (r *replaying) report() replayReport {
@@ -117,10 +117,7 @@ func (p replayReport) printDeliveries(r *replaying) error {
 	revisions := map[line][]int64{}
 	var lines []line
 	for _, d := range p.Deliveries {
-		l := line{d.Service, d.Function, d.outcome()}
-		if p.DryRun && d.Left == "" && d.Outcome == invalidation.Pending && d.Reason == "" {
-			l.outcome = "would be pushed"
-		}
+		l := line{d.Service, d.Function, d.outcome(p.DryRun)}
 		if revisions[l] == nil {
 			lines = append(lines, l)
 		}

@@ -1,4 +1,4 @@
-package sqs_test
+package replays_test
 
 import (
 	"context"
@@ -13,15 +13,15 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
-	sdk "github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
+	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
 )
 
 // queues are a queue and its dead-letter queue on a third party's SQS.
 type queues struct {
 	*testing.T
-	client      *sdk.Client
+	client      *sqs.Client
 	queue, dead *string
 }
 
@@ -32,15 +32,15 @@ func newQueues(t *testing.T) queues {
 		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
 	}
 	account := fmt.Sprintf("7%011d", rand.Int64N(1e11)) // one of its own
-	q := queues{T: t, client: sdk.New(sdk.Options{
+	q := queues{T: t, client: sqs.New(sqs.Options{
 		Region: "eu-west-2", BaseEndpoint: &endpoint, HTTPClient: http.DefaultClient,
 		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
 	})}
-	dead, err := q.client.CreateQueue(t.Context(), &sdk.CreateQueueInput{QueueName: aws.String("prod-payments-broadcaster-dead-letters")})
+	dead, err := q.client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("prod-payments-broadcaster-dead-letters")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	queue, err := q.client.CreateQueue(t.Context(), &sdk.CreateQueueInput{
+	queue, err := q.client.CreateQueue(t.Context(), &sqs.CreateQueueInput{
 		QueueName: aws.String("prod-payments-broadcaster"), Attributes: map[string]string{
 			"RedrivePolicy": `{"deadLetterTargetArn":"arn:aws:sqs:eu-west-2:` + account + `:prod-payments-broadcaster-dead-letters","maxReceiveCount":"5"}`,
 		},
@@ -55,7 +55,7 @@ func newQueues(t *testing.T) queues {
 func (q queues) park(n int) {
 	q.Helper()
 	for i := range n {
-		if _, err := q.client.SendMessage(q.Context(), &sdk.SendMessageInput{QueueUrl: q.dead, MessageBody: aws.String(fmt.Sprint("message ", i))}); err != nil {
+		if _, err := q.client.SendMessage(q.Context(), &sqs.SendMessageInput{QueueUrl: q.dead, MessageBody: aws.String(fmt.Sprint("message ", i))}); err != nil {
 			q.Fatal(err)
 		}
 	}
@@ -66,7 +66,7 @@ func (q queues) drain() []string {
 	q.Helper()
 	var bodies []string
 	for {
-		out, err := q.client.ReceiveMessage(q.Context(), &sdk.ReceiveMessageInput{QueueUrl: q.queue, MaxNumberOfMessages: 10, VisibilityTimeout: 600})
+		out, err := q.client.ReceiveMessage(q.Context(), &sqs.ReceiveMessageInput{QueueUrl: q.queue, MaxNumberOfMessages: 10, VisibilityTimeout: 600})
 		if err != nil {
 			q.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func (q queues) drain() []string {
 func TestParkedMessagesAreSentAgain(t *testing.T) {
 	q := newQueues(t)
 	q.park(12)
-	d, err := sqs.FindDeadLetters(t.Context(), q.client, *q.queue)
+	d, err := replays.FindDeadLetters(t.Context(), q.client, *q.queue)
 	if err != nil || d.Name() != "prod-payments-broadcaster-dead-letters" {
 		t.Fatalf("found %+v, %v", d, err)
 	}
@@ -111,7 +111,7 @@ func TestParkedMessagesAreSentAgain(t *testing.T) {
 func TestAnInterruptedRedriveLosesNothing(t *testing.T) {
 	q := newQueues(t)
 	q.park(12)
-	d, err := sqs.FindDeadLetters(t.Context(), q.client, *q.queue)
+	d, err := replays.FindDeadLetters(t.Context(), q.client, *q.queue)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestAnInterruptedRedriveLosesNothing(t *testing.T) {
 
 func TestAQueueWithoutDeadLetters(t *testing.T) {
 	q := newQueues(t)
-	if _, err := sqs.FindDeadLetters(t.Context(), q.client, *q.dead); !errors.Is(err, sqs.ErrNoDeadLetters) {
+	if _, err := replays.FindDeadLetters(t.Context(), q.client, *q.dead); !errors.Is(err, replays.ErrNoDeadLetters) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,10 +1,11 @@
-package eventbridge_test
+package replays_test
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -12,12 +13,16 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	awseventbridge "github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
 	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
 )
+
+const neon = "/bank/prod/payments/neon/connection-string"
 
 // TestAnArchiveIsReplayedToOurRulesOnly on a third party's EventBridge, whose events of the window come once more, named.
 func TestAnArchiveIsReplayedToOurRulesOnly(t *testing.T) {
@@ -26,7 +31,11 @@ func TestAnArchiveIsReplayedToOurRulesOnly(t *testing.T) {
 		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
 	}
 	account := fmt.Sprintf("7%011d", rand.Int64N(1e11)) // one of its own
-	bus, queues := awseventbridge.NewFromConfig(on(endpoint, account)), sqs.NewFromConfig(on(endpoint, account))
+	on := aws.Config{
+		Region: "eu-west-2", BaseEndpoint: &endpoint, HTTPClient: http.DefaultClient,
+		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
+	}
+	bus, queues := awseventbridge.NewFromConfig(on), sqs.NewFromConfig(on)
 	must := func(_ any, err error) {
 		t.Helper()
 		if err != nil {
@@ -71,14 +80,14 @@ func TestAnArchiveIsReplayedToOurRulesOnly(t *testing.T) {
 		t.Fatalf("%d events arrived, want 4", n)
 	}
 
-	archive, err := eventbridge.OpenArchive(t.Context(), bus, "prod-secretsmanager")
+	archive, err := replays.OpenArchive(t.Context(), bus, "prod-secretsmanager")
 	must(archive, err)
 	rules, err := archive.Rules(t.Context(), queueARN+"payments")
 	if want := "arn:aws:events:eu-west-2:" + account + ":rule/prod-payments-secret-hint"; err != nil || !slices.Equal(rules, []string{want}) {
 		t.Fatalf("rules %v, %v; want %s", rules, err, want)
 	}
-	must(nil, archive.Start(t.Context(), "prod-payments-1", eventbridge.Window{From: began, To: time.Now().Add(time.Second)}, rules))
-	var is eventbridge.Replay
+	must(nil, archive.Start(t.Context(), "prod-payments-1", replays.Window{From: began, To: time.Now().Add(time.Second)}, rules))
+	var is replays.Replay
 	for deadline := time.Now().Add(10 * time.Second); !is.Over() && time.Now().Before(deadline); {
 		is, err = archive.Look(t.Context(), "prod-payments-1")
 		must(is, err)
@@ -99,16 +108,16 @@ func TestAnArchiveIsReplayedToOurRulesOnly(t *testing.T) {
 		t.Errorf("it was started with %+v, %v", asked, err)
 	}
 
-	if _, err := archive.Rules(t.Context(), queueARN+"nobody"); !errors.Is(err, eventbridge.ErrNoRules) {
+	if _, err := archive.Rules(t.Context(), queueARN+"nobody"); !errors.Is(err, replays.ErrNoRules) {
 		t.Errorf("a queue without rules: %v", err)
 	}
-	if _, err := eventbridge.OpenArchive(t.Context(), bus, "none"); err == nil || !strings.HasPrefix(err.Error(), "looking at archive none: ") {
+	if _, err := replays.OpenArchive(t.Context(), bus, "none"); err == nil || !strings.HasPrefix(err.Error(), "looking at archive none: ") {
 		t.Errorf("no archive: %v", err)
 	}
 	if _, err := archive.Look(t.Context(), "none"); err == nil || !strings.HasPrefix(err.Error(), "looking at replay none: ") {
 		t.Errorf("no replay: %v", err)
 	}
-	if err := archive.Start(t.Context(), "prod-payments-1", eventbridge.Window{From: began, To: time.Now()}, rules); err == nil {
+	if err := archive.Start(t.Context(), "prod-payments-1", replays.Window{From: began, To: time.Now()}, rules); err == nil {
 		t.Error("two replays of a name")
 	}
 }

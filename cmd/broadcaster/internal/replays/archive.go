@@ -1,4 +1,4 @@
-package eventbridge
+package replays
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func (r Replay) Over() bool {
 // Done reports whether it has replayed all that it was to.
 func (r Replay) Done() bool { return r.State == string(types.ReplayStateCompleted) }
 
-// An Archive is one of events of Secrets Manager, for people who replay it with their own permissions. What EventBridge replays
+// An Archive is one of events of Secrets Manager. What EventBridge replays
 // is the events, in no order within a minute; what never reached the bus is not among them.
 type Archive struct {
 	client   *eventbridge.Client

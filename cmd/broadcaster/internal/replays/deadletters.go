@@ -1,4 +1,6 @@
-package sqs
+// Package replays sends again what AWS has kept of events that were missed: parked messages, archived events. The broadcaster's
+// role may do neither; whoever runs the command line does it with their own permissions.
+package replays
 
 import (
 	"context"
@@ -26,7 +28,7 @@ const (
 // ErrNoDeadLetters: nothing says where the queue's parked messages are.
 var ErrNoDeadLetters = errors.New("the queue has no dead-letter queue")
 
-// DeadLetters are a queue's parked messages, for people who send them again with their own permissions.
+// DeadLetters are a queue's parked messages.
 type DeadLetters struct {
 	client       *sqs.Client
 	queue, dead  string // URLs
