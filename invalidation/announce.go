@@ -41,7 +41,7 @@ func (b *Broadcaster) Announce(ctx context.Context, s events.Signal, by Command)
 	defer cancel()
 	t.run(within)
 	if t.handled[0] == Failed {
-		return Announcement{}, errors.Join(t.problems...)
+		return Announcement{}, fmt.Errorf("%w: try again in a minute", errors.Join(t.problems...))
 	}
 	is, err := b.cfg.Log.Load(ctx, []string{name})
 	if err != nil {
@@ -92,7 +92,7 @@ func (b *Broadcaster) WouldAnnounce(ctx context.Context, s events.Signal) (Annou
 	}
 	v := t.decide(known, is, s, snapshot.Head)
 	if v.again {
-		return Announcement{}, fmt.Errorf("confirming %s: %w", name, errBehind)
+		return Announcement{}, fmt.Errorf("confirming %s: %w: try again in a minute", name, errBehind)
 	}
 	if v.row != nil {
 		known = *v.row

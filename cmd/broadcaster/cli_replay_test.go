@@ -220,3 +220,9 @@ func pairs(args []string) func(func(string, string) bool) {
 		}
 	}
 }
+
+func TestWhereAReplayComesFromIsCompleted(t *testing.T) {
+	if _, stdout, _ := cli(t, "__complete", "replay", "--from", ""); !strings.HasPrefix(stdout, "store\ndlq\narchive\n:4\n") {
+		t.Errorf("got %q", stdout)
+	}
+}

@@ -108,7 +108,7 @@ func TestCompletionScripts(t *testing.T) {
 
 func TestHelpCompletesCommands(t *testing.T) {
 	_, stdout, _ := cli(t, "__complete", "help", "")
-	if !strings.HasPrefix(stdout, "completion\ndemo\ndoctor\nexplain\npause\nresume\nversion\n") {
+	if !strings.HasPrefix(stdout, "completion\ndemo\ndoctor\nexplain\ninvalidate\npause\nreplay\nresume\nversion\n") {
 		t.Errorf("got %q", stdout)
 	}
 	if _, stdout, _ = cli(t, "__complete", "help", "version", ""); !strings.HasPrefix(stdout, ":") {
