@@ -51,7 +51,7 @@ broadcaster, which appends to the change log and pushes. The same happens beside
 the TTL only. Every verdict comes from what the functions' callers received.
 
 With --hold the first world goes on after its verdicts, as a deployed domain does, and what is printed has every other
-command work against it: status, pause, invalidate, replay. doctor finds no trail and no rules. Ctrl-C ends it.
+command work against it. doctor finds no trail and no rules there. Ctrl-C ends it.
 
 It needs Linux, nothing else; --node also needs Node, and the Node client built in subscribers/node. All files are
 below --dir, or in a temporary directory that is removed at the end unless something did not hold.

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/demo"
 )
 
 // A heldDomain is a demo that goes on, as somebody in another terminal sees it.
@@ -137,5 +141,20 @@ func TestADemoThatIsBrokenIsNotHeld(t *testing.T) {
 	code, _, stderr := cli(t, "demo", "--hold", "--break", "push-only")
 	if code != exitUsage || stderr != "broadcaster: --hold and --break do not go together: what does not hold is not held\n" {
 		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+func TestTheJSONOfADemoThatIsHeld(t *testing.T) {
+	var out strings.Builder
+	at := demo.Local{Env: "demo", Domain: "payments", Secrets: []string{neon}, Environment: map[string]string{"AWS_REGION": "eu-west-2"}}
+	if err := printHeld(&out, &demo.Report{OK: true}, at, true); err != nil {
+		t.Fatal(err)
+	}
+	var is struct {
+		OK    bool
+		Local demo.Local
+	}
+	if err := json.Unmarshal([]byte(out.String()), &is); err != nil || !is.OK || !cmp.Equal(is.Local, at) {
+		t.Errorf("%v, %+v", err, is)
 	}
 }
