@@ -87,6 +87,8 @@ func commands(now func() time.Time) []*cobra.Command {
 		newTail(now),
 		newPause(),
 		newResume(),
+		newInvalidate(),
+		newReplay(),
 		newDoctor(),
 		newAudit(),
 		newVersion(),

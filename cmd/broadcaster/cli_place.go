@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -17,10 +18,12 @@ import (
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
 // A place is the domain that a command line is about, deployed or in a demo that is held.
@@ -38,10 +41,32 @@ func (p *place) flags(cmd *cobra.Command) {
 	flags.StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
 }
 
+// named says what is missing of the place's name.
+func (p *place) named() error {
+	if p.env == "" || p.domain == "" {
+		return usageError{"name the broadcaster with --env and --domain"}
+	}
+	return nil
+}
+
+// secret completes what somebody names a secret of this place by: its name, or an ARN as it is.
+func (p *place) secret(id string) (string, error) {
+	if err := p.named(); err != nil {
+		return "", err
+	}
+	if !strings.HasPrefix(id, "/") && !strings.HasPrefix(id, "arn:") {
+		id = wire.NamePrefix(p.env, p.domain) + id
+	}
+	if _, err := events.Named(id); err != nil {
+		return "", usageError{err.Error()}
+	}
+	return id, nil
+}
+
 // find completes the place and returns the AWS configuration to reach it with.
 func (p *place) find(ctx context.Context) (aws.Config, error) {
-	if p.env == "" || p.domain == "" {
-		return aws.Config{}, usageError{"name the broadcaster with --env and --domain"}
+	if err := p.named(); err != nil {
+		return aws.Config{}, err
 	}
 	if p.function == "" {
 		p.function = p.env + "-" + p.domain + "-broadcaster"
@@ -60,8 +85,9 @@ func (p *place) find(ctx context.Context) (aws.Config, error) {
 type deployment struct {
 	place
 	aws      aws.Config
-	account  string
-	logGroup string // of the broadcaster
+	arn      arn.ARN // the broadcaster's
+	queueURL string  // empty if it has no queue
+	logGroup string  // of the broadcaster
 	store    *dynamodb.Store
 	reports  *dynamodb.Reports
 	queue    history.Queue // nil if the broadcaster is not told its queue
@@ -93,7 +119,7 @@ func (p place) open(ctx context.Context) (deployment, error) {
 		group = *out.LoggingConfig.LogGroup
 	}
 	d := deployment{
-		place: p, aws: on, account: function.AccountID, logGroup: group,
+		place: p, aws: on, arn: function, queueURL: set[prefix+"QUEUE_URL"], logGroup: group,
 		store:   dynamodb.New(tables, set[prefix+"CHANGES_TABLE"], set[prefix+"OPERATIONS_TABLE"]),
 		reports: dynamodb.NewReports(tables, set[prefix+"REPORTS_TABLE"]),
 	}

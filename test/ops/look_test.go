@@ -16,27 +16,6 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
-// begin makes the secret, has the broadcaster begin and the consumer read.
-func (w *world) begin() {
-	w.Helper()
-	if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "value 0"}); err != nil {
-		w.Fatal(err)
-	}
-	w.tick()
-	w.read()
-	w.until("the consumer's report", func() bool {
-		all, err := w.reports.All(w.Context())
-		return err == nil && len(all) == 1
-	})
-}
-
-func (w *world) tick() {
-	w.Helper()
-	if answer, failed := w.invoke(broadcaster+":live", `{"id":"tick-1","source":"aws.events","detail-type":"Scheduled Event","detail":{}}`); failed {
-		w.Fatalf("the broadcaster fails: %s", answer)
-	}
-}
-
 // look runs a command that reads, and decodes what it prints.
 func (w *world) look(into any, args ...string) (code int) {
 	w.Helper()
