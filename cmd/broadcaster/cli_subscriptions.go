@@ -101,23 +101,14 @@ func holdingText(h invalidation.Holding, now time.Time) string {
 	if h.Digest == "" {
 		return "no manifest: nothing is pushed"
 	}
-	at := fmt.Sprintf("%s (%v ago)", h.At.UTC().Format(time.RFC3339), now.Sub(h.At).Round(time.Second))
 	if h.Packaged {
-		return fmt.Sprintf("manifest %s\n  packaged with the deployment, since %s", short(h.Digest), at)
+		return fmt.Sprintf("manifest %s\n  packaged with the deployment, since %s", short(h.Digest), when(h.At, now))
 	}
-	return fmt.Sprintf("manifest %s\n  applied %s by %s\n  %s", short(h.Digest), at, h.By, h.Reason)
+	return fmt.Sprintf("manifest %s\n  applied %s, by %s\n  %s", short(h.Digest), when(h.At, now), h.By, h.Reason)
 }
 
 // short is how people read a digest.
 func short(digest string) string { return digest[:min(len(digest), 12)] }
-
-// cut fits a text into a column of a table.
-func cut(text string, width int) string {
-	if runes := []rune(text); len(runes) > width {
-		return string(runes[:width-1]) + "…"
-	}
-	return text
-}
 
 // functionText is a function as a table has it: an ARN's end.
 func functionText(function string) string {
@@ -139,16 +130,8 @@ func deliverText(s subscribers.Service) string {
 
 // secretsText is a few names, and how many there are beside them.
 func secretsText(names []string, more int) string {
-	const few = 3
-	if len(names) > few {
-		more += len(names) - few
-		names = names[:few]
-	}
-	text := strings.Join(names, ", ")
-	if more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
+	few := names[:min(len(names), 3)]
+	return some(few, more+len(names)-len(few))
 }
 
 var errNoManifest = errors.New("no manifest was found: they are files named *.yaml or *.yml")

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -140,7 +141,7 @@ func (p plan) print(out io.Writer, now time.Time) error {
 	var t strings.Builder
 	fmt.Fprintf(&t, "%s/%s holds %s\nplanned: manifest %s, %s\n\n", p.Env, p.Domain, holdingText(p.Replaces, now), short(p.Digest), p.File)
 	if p.Owner != nil {
-		fmt.Fprintf(&t, "~ owner: %s, was %s\n", p.Owner.Is, orNone(p.Owner.Was))
+		fmt.Fprintf(&t, "~ owner: %s, was %s\n", p.Owner.Is, cmp.Or(p.Owner.Was, "none"))
 	}
 	if p.OnDelete != nil {
 		fmt.Fprintf(&t, "~ onDelete: %s, was %s\n", p.OnDelete.Is, p.OnDelete.Was)
@@ -197,11 +198,4 @@ func callsText(t *strings.Builder, what string, calls []subscribers.Call) {
 	for _, c := range calls {
 		fmt.Fprintf(t, "    %s through %s: %s\n", c.Service, functionText(c.Function), secretsText(c.Secrets, c.More))
 	}
-}
-
-func orNone(text string) string {
-	if text == "" {
-		return "none"
-	}
-	return text
 }

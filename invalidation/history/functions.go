@@ -53,9 +53,6 @@ func untagged(tags map[string]string, env, domain string) string {
 	return "nothing is pushed to it without the tags " + strings.Join(lacks, ", ") + ": set them with the wrapped handler, or write deliver: pull"
 }
 
-// maxLooks is how many functions are looked at side by side.
-const maxLooks = 8
-
 // lookAtAll looks at the functions that services name, if they name one.
 func lookAtAll(ctx context.Context, services []subscribers.Service, functions invalidation.Functions) ([]invalidation.FunctionState, []error) {
 	var (

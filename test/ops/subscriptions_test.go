@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 )
 
@@ -27,19 +26,15 @@ func withMail() string {
 	return manifest + "  - name: payments-mail\n    function: payments-mail\n    secrets: [\"neon/*\"]\n"
 }
 
-// begin has the log begun, and the secret read by both functions, of which one is subscribed.
-func (w *world) begin() {
+// beginWithMail has another function read the secret, which is not subscribed.
+func (w *world) beginWithMail() {
 	w.Helper()
-	w.deployConsumer(mail)
-	if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "value 0"}); err != nil {
-		w.Fatal(err)
-	}
-	if answer, failed := w.invoke(broadcaster+":live", `{"id":"tick-1","source":"aws.events","detail-type":"Scheduled Event","detail":{}}`); failed {
-		w.Fatalf("the broadcaster does not begin: %s", answer)
-	}
-	w.readIn(consumer)
+	w.begin()
+	f := w.deployed[consumer]
+	f.Name, f.Env = mail, append(slices.Clone(f.Env), "POWERTOOLS_SERVICE_NAME="+mail) // the last one counts
+	w.put(f)
 	w.readIn(mail)
-	w.until("the consumers' reports", func() bool {
+	w.until("both reports", func() bool {
 		all, err := w.reports.All(w.Context())
 		return err == nil && len(all) == 2
 	})
@@ -81,7 +76,7 @@ func (w *world) fails(want string, args ...string) (stdout string) {
 // subscriptionsAreApplied: planned, applied, and the next change goes by them, without a deployment.
 func subscriptionsAreApplied(w *world) {
 	t := w.T
-	w.begin()
+	w.beginWithMail()
 	w.change(1)
 	if got := w.outcomes(2); got != "payments-api acknowledged" {
 		t.Errorf("before: %s", got)
@@ -89,7 +84,7 @@ func subscriptionsAreApplied(w *world) {
 	path := w.file("prod/payments.yaml", withMail())
 	w.succeeds("validate", path, "--aws")
 	plan := filepath.Join(w.dir, "plan.json")
-	w.documented("plan", w.succeeds("plan", path, "--out", plan))
+	w.shows("plan", w.succeeds("plan", path, "--out", plan))
 
 	var dry struct{ Was, Is invalidation.Holding }
 	if err := json.Unmarshal([]byte(w.succeeds("apply", path, "--reason", "try it", "--dry-run", "--json")), &dry); err != nil || !dry.Was.Packaged || dry.Is.Reason != "try it" {
@@ -98,7 +93,7 @@ func subscriptionsAreApplied(w *world) {
 	if h, err := w.store.Holding(t.Context()); err != nil || h.Digest != dry.Was.Digest {
 		t.Errorf("after a dry run: %+v, %v", h, err)
 	}
-	w.documented("apply", w.succeeds("apply", "--plan", plan, "--reason", "PAY-12: mails name the account"))
+	w.shows("apply", w.succeeds("apply", "--plan", plan, "--reason", "PAY-12: mails name the account"))
 	w.change(2)
 	if got := w.outcomes(3); got != "payments-api acknowledged, payments-mail acknowledged" {
 		t.Errorf("after: %s", got)
@@ -106,8 +101,8 @@ func subscriptionsAreApplied(w *world) {
 	if out := w.succeeds("apply", "--plan", plan, "--reason", "again"); !strings.Contains(out, "\nnothing to do: prod/payments holds manifest "+dry.Is.Digest[:12]+"\n") {
 		t.Errorf("apply again says\n%s", out)
 	}
-	w.documented("list", w.succeeds("list", "--env", "prod", "--domain", "payments"))
-	w.documented("show", w.succeeds("show", mail, "--env", "prod", "--domain", "payments"))
+	w.shows("list", w.succeeds("list", "--env", "prod", "--domain", "payments"))
+	w.shows("show", w.succeeds("show", mail, "--env", "prod", "--domain", "payments"))
 	var shows struct {
 		Known         bool
 		Subscriptions []struct {
@@ -128,7 +123,7 @@ func subscriptionsAreApplied(w *world) {
 		return code == 0
 	})
 	w.succeeds("apply", w.file("before.yaml", manifest), "--reason", "INC-4711: back")
-	w.documented("drift", w.fails("the manifest differs from what is reported (not subscribed: 1, not used: 0)", "drift", "--env", "prod", "--domain", "payments"))
+	w.shows("drift", w.fails("the manifest differs from what is reported (not subscribed: 1, not used: 0)", "drift", "--env", "prod", "--domain", "payments"))
 	records, err := w.store.Commands(t.Context())
 	if err != nil || len(records) != 2 || records[0].About != dry.Is.Digest || !strings.Contains(records[0].By, oncallAccount) || records[0].Reason != "PAY-12: mails name the account" {
 		t.Errorf("records %+v, %v", records, err)
@@ -153,7 +148,7 @@ func (w *world) outcomes(revision int64) string {
 // appliesThatWouldLoseAnothers are refused: what another applied, or a file that is not what was planned.
 func appliesThatWouldLoseAnothers(w *world) {
 	t := w.T
-	w.begin()
+	w.beginWithMail()
 	path, plan := w.file("new.yaml", withMail()), filepath.Join(w.dir, "plan.json")
 	w.succeeds("plan", path, "--out", plan)
 	w.file("new.yaml", withMail()+"onDelete: ttl\n")
@@ -229,9 +224,9 @@ func tenThousandSubscriptions(w *world) {
 	}
 }
 
-// documented holds docs/subscriptions.md to what a command prints: the block that begins with the command. Times, digests
+// shows holds docs/subscriptions.md to what a command prints: the block that begins with the command. Times, digests
 // and who it was are of the run.
-func (w *world) documented(command, printed string) {
+func (w *world) shows(command, printed string) {
 	w.Helper()
 	document, err := os.ReadFile("../../docs/subscriptions.md")
 	if err != nil {
@@ -242,7 +237,7 @@ func (w *world) documented(command, printed string) {
 		w.Errorf("no block shows subscriptions %s, which prints\n%s", command, printed)
 		return
 	}
-	ofTheRun := regexp.MustCompile(`\d{4}-\d{2}-\d{2}T[0-9:]+Z|\([0-9a-z.]+ ago\)|arn:aws:\S+|manifest [0-9a-f]{12}|, \S+/payments.yaml`)
+	ofTheRun := regexp.MustCompile(`\d{4}-\d{2}-\d{2}T[0-9:]+Z|, [0-9a-z.]+ ago|arn:aws:\S+|manifest [0-9a-f]{12}|, \S+/payments.yaml`)
 	if diff := cmp.Diff(ofTheRun.ReplaceAllString(string(block[1]), "…"), ofTheRun.ReplaceAllString(printed, "…")); diff != "" {
 		w.Errorf("subscriptions %s (-documented +printed)\n%s\nprinted:\n%s", command, diff, printed)
 	}
