@@ -55,12 +55,14 @@ func TestValidate(t *testing.T) {
 		"a directory":        {[]string{"right"}, exitDone, "", ""},
 		"a file and another": {[]string{"right/prod/payments.yaml", "right/prod/kyc.yml"}, exitDone, "", ""},
 		"two of one domain": {
-			[]string{"twice"}, exitFailed,
+			[]string{"twice"},
+			exitFailed,
 			"twice/deeper/b.yaml" + again + "twice/a.yaml too: put both manifests into one\n", "broadcaster: manifests are wrong (problems: 1)\n",
 		},
 		"a problem": {[]string{"wrong"}, exitFailed, "wrong/prod/50%,:payments.yml:7:38: " + begins + "\n", "broadcaster: manifests are wrong (problems: 1)\n"},
 		"an annotation": {
-			[]string{"wrong", "--annotations", "github"}, exitFailed,
+			[]string{"wrong", "--annotations", "github"},
+			exitFailed,
 			"::error file=wrong/prod/50%25%2C%3Apayments.yml,line=7,col=38::" + begins + "\n", "broadcaster: manifests are wrong (problems: 1)\n",
 		},
 		"no manifest":      {[]string{"none"}, exitFailed, "", "broadcaster: no manifest was found: they are files named *.yaml or *.yml\n"},
@@ -117,7 +119,8 @@ func TestAPlanAsText(t *testing.T) {
 		Replaces: invalidation.Holding{Digest: strings.Repeat("b", 64), By: "arn:aws:iam::1:user/ci", Reason: "PAY-1", At: now.Add(-90 * time.Second)},
 		Owner:    &switched{"", "team-payments"}, OnDelete: &switched{"evict", "ttl"},
 		Changes: []subscribers.Change{
-			{Service: "a", Is: &subscribers.Service{Name: "a", Secrets: []string{"neon/*"}}}, {Service: "b", Was: was, Is: is},
+			{Service: "a", Is: &subscribers.Service{Name: "a", Secrets: []string{"neon/*"}}},
+			{Service: "b", Was: was, Is: is},
 			{Service: "c", Was: &subscribers.Service{Name: "c", Secrets: []string{"neon/*"}, Deliver: "pull"}},
 		},
 		NewlyCalled:    []subscribers.Call{{Service: "a", Secrets: []string{"/1", "/2", "/3", "/4", "/5"}, More: 7}},
