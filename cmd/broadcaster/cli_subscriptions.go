@@ -37,12 +37,12 @@ with one, which holds until the first apply; from then on the one that was appli
 	return cmd
 }
 
-// readManifests reads manifests, each of the env and domain that it names. It prints each problem on a line of its own that
-// begins with the file, where an editor finds it.
-func readManifests(paths []string, problems io.Writer) ([]*subscribers.File, error) {
-	all, err := subscribers.ReadAll(files{}, paths)
+// manifestOf reads a manifest of the env and domain that it names. It prints each problem on a line of its own that begins
+// with the file, where an editor finds it.
+func manifestOf(file string, problems io.Writer) (*subscribers.File, error) {
+	all, err := subscribers.ReadAll(files{}, []string{file})
 	if err == nil {
-		return all, nil
+		return all[0], nil
 	}
 	lines := err.Error()
 	if _, err := fmt.Fprintln(problems, lines); err != nil {
@@ -67,18 +67,27 @@ func completeManifests(*cobra.Command, []string, string) ([]string, cobra.ShellC
 // held returns which manifest holds, and the manifest itself; an empty one if none does.
 func (d deployment) held(ctx context.Context) (invalidation.Holding, *subscribers.File, error) {
 	h, err := d.store.Holding(ctx)
-	if err != nil || h.Digest == "" {
-		return h, &subscribers.File{Manifest: subscribers.Manifest{Env: d.env, Domain: d.domain}}, err
-	}
-	text, err := d.store.Manifest(ctx, h.Digest)
 	if err != nil {
 		return h, nil, err
 	}
-	f, err := subscribers.Parse("manifest "+short(h.Digest), text, d.env, d.domain)
-	if err != nil {
-		return h, nil, fmt.Errorf("this version cannot read the manifest that holds: use the broadcaster's own: %w", err)
+	f, err := d.manifest(ctx, h.Digest)
+	return h, f, err
+}
+
+// manifest returns the one with a digest; an empty one for none.
+func (d deployment) manifest(ctx context.Context, digest string) (*subscribers.File, error) {
+	if digest == "" {
+		return &subscribers.File{Manifest: subscribers.Manifest{Env: d.env, Domain: d.domain}}, nil
 	}
-	return h, f, nil
+	text, err := d.store.Manifest(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	f, err := subscribers.Parse("manifest "+short(digest), text, d.env, d.domain)
+	if err != nil {
+		return nil, fmt.Errorf("this version cannot read the manifest that holds: use the broadcaster's own: %w", err)
+	}
+	return f, nil
 }
 
 // known returns the names of the secrets that the broadcaster knows and that are not deleted.

@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -176,6 +179,17 @@ func appliesThatWouldLoseAnothers(w *world) {
 		t.Errorf("of two at once: exit codes %v, %d records, %v", codes, len(records), err)
 	}
 
+	h, err := w.store.Holding(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.lose("subscriptions#" + h.Digest)
+	w.fails("manifest "+h.Digest+" is not kept as it was written: apply it again", "list", "--env", "prod", "--domain", "payments")
+	if out := w.succeeds("apply", path, "--reason", "what held is lost"); !strings.Contains(out, "problem: what holds cannot be read, so all of the file seems to be new: ") {
+		t.Errorf("apply says\n%s", out)
+	}
+	w.succeeds("list", "--env", "prod", "--domain", "payments")
+
 	wrong := w.file("wrong.yaml", strings.Replace(manifest, "function: payments-api", "function: payments-apo", 1))
 	out := w.fails("manifests are wrong (problems: 1)", "validate", wrong, "--aws", "--annotations", "github")
 	if want := "::error file=" + wrong + ",line=7,col=15::services[0].function: there is no such function, or no such alias of it, in this account and Region\n"; out != want {
@@ -183,6 +197,15 @@ func appliesThatWouldLoseAnothers(w *world) {
 	}
 	w.fails("no service of this name is subscribed in prod/payments", "show", "payments-none", "--env", "prod", "--domain", "payments")
 	w.fails("this is no secret of prod/payments: their names begin with /bank/prod/payments/", "show", "/bank/prod/kyc/neon/x", "--env", "prod", "--domain", "payments")
+}
+
+// lose takes the first item of a partition of the operations table away.
+func (w *world) lose(partition string) {
+	w.Helper()
+	key := map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: partition}, "sk": &types.AttributeValueMemberS{Value: "0000"}}
+	if _, err := w.client.DeleteItem(w.Context(), &awsdynamodb.DeleteItemInput{TableName: aws.String(operationsTable), Key: key}); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // tenThousandSubscriptions are planned, applied and listed like few: what it costs is written to the test's log.
