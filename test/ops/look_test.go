@@ -124,7 +124,7 @@ func whoWaitsHearsWhenItIsThere(w *world) {
 
 // aLostEventIsFoundAndTold by the next tick.
 func aLostEventIsFoundAndTold(w *world) {
-	w.begin()
+	before := w.begin()
 	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil { // and no event
 		w.Fatal(err)
 	}
@@ -141,6 +141,10 @@ func aLostEventIsFoundAndTold(w *world) {
 	if code := w.look(&missed, "missed"); code != 0 || len(missed.Missed) != 1 || missed.Missed[0].How != history.MissedFound || missed.Missed[0].Secrets[0] != neon {
 		w.Errorf("missed: %d, %+v", code, missed)
 	}
+	if out := w.succeed(on("replay", "--reason", "INC-4711")...); !strings.HasSuffix(out, "there is nothing to send again\n") || w.read() == before {
+		w.Errorf("replay says\n%s", out)
+	}
+	w.wantRecorded()
 }
 
 // A following is a command under way that ends with Ctrl-C.

@@ -18,8 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
@@ -112,6 +114,18 @@ func (w *world) before(i functions.Invocation) error {
 		return &functions.Refusal{Status: http.StatusTooManyRequests, Type: "TooManyRequestsException", Message: "Rate Exceeded."}
 	}
 	return nil
+}
+
+// wake has the emulator answer who somebody is once: its first answer takes longer than the broadcaster waits for one.
+func wake(t *testing.T) {
+	t.Helper()
+	client := awssts.New(awssts.Options{
+		Region: region, BaseEndpoint: aws.String(os.Getenv("MINISTACK_ENDPOINT")),
+		Credentials: credentials.NewStaticCredentialsProvider(oncallAccount, "placeholder", ""),
+	})
+	if _, err := client.GetCallerIdentity(t.Context(), &awssts.GetCallerIdentityInput{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func build(t *testing.T, name string, flags ...string) (program string) {
