@@ -91,10 +91,10 @@ func (b *Broadcaster) WouldAnnounce(ctx context.Context, s events.Signal) (Annou
 		return Announcement{}, fmt.Errorf("%s: %w", name, ErrNotFound)
 	}
 	v, err := t.decide(ctx, known, is, s, snapshot.Head)
-	if err != nil {
-		return Announcement{}, err
-	}
-	if v.again {
+	switch {
+	case err != nil:
+		return Announcement{}, fmt.Errorf("confirming %s: %w", name, err)
+	case v.again:
 		return Announcement{}, fmt.Errorf("confirming %s: %w: try again in a minute", name, errBehind)
 	}
 	if v.row != nil {

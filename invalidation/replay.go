@@ -72,7 +72,7 @@ func (b *Broadcaster) WouldReplay(ctx context.Context, missed []Missed) ([]Repla
 		}
 		for i, would := range replayed {
 			if would.Left == "" {
-				replayed[i].Delivery = b.foresee(ctx, f, would.Delivery, subscriptions)
+				replayed[i].Delivery = b.foresee(ctx, subscriptions.Match(f.Names), would.Delivery)
 			}
 		}
 		all = append(all, replayed...)
@@ -81,9 +81,9 @@ func (b *Broadcaster) WouldReplay(ctx context.Context, missed []Missed) ([]Repla
 }
 
 // foresee returns a delivery that is pending as it will be before anything is pushed.
-func (b *Broadcaster) foresee(ctx context.Context, f Fanout, d Delivery, subscriptions *subscribers.Subscriptions) Delivery {
+func (b *Broadcaster) foresee(ctx context.Context, matched []subscribers.Subscription, d Delivery) Delivery {
 	d.Outcome, d.Reason = Skipped, NoReport // what is not one of its functions any more
-	for _, s := range subscriptions.Match(f.Names) {
+	for _, s := range matched {
 		if s.Service != d.Subscription {
 			continue
 		}
@@ -135,6 +135,10 @@ func (b *Broadcaster) replayable(
 		return Fanout{}, nil, err
 	}
 	before, err := b.cfg.Fanouts.Deliveries(ctx, revision)
+	if err != nil {
+		return Fanout{}, nil, err
+	}
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
 	if err != nil {
 		return Fanout{}, nil, err
 	}

@@ -15,12 +15,12 @@ import (
 
 // Drift is where a manifest and what environments report differ.
 type Drift struct {
-	Unsubscribed []Unsubscribed `json:"unsubscribed"` // by service
-	Unused       []Unused       `json:"unused"`       // by service
+	Unsubscribed []Holder `json:"unsubscribed"` // by service
+	Unused       []Unused `json:"unused"`       // by service
 }
 
-// An Unsubscribed is a service that holds secrets of the domain which its subscription, if it has one, does not ask for.
-type Unsubscribed struct {
+// A Holder is a service that holds secrets of the domain which its subscription, if it has one, does not ask for.
+type Holder struct {
 	Service  string    `json:"service"`
 	Secrets  []string  `json:"secrets"`
 	LastSeen time.Time `json:"lastSeen"` // the newest report of one of them
@@ -45,7 +45,7 @@ const (
 // DriftOf compares a manifest with reports. It looks at the functions of subscriptions that nothing reports.
 func DriftOf(ctx context.Context, f *subscribers.File, reports []wire.Report, functions invalidation.Functions) (Drift, error) {
 	subscribed := f.Subscriptions()
-	readers, reporting, using := map[string]*Unsubscribed{}, map[string]bool{}, map[string]bool{}
+	holders, reporting, using := map[string]*Holder{}, map[string]bool{}, map[string]bool{}
 	prefix := wire.NamePrefix(f.Env, f.Domain)
 	for _, report := range reports {
 		reporting[report.Service] = true
@@ -55,16 +55,16 @@ func DriftOf(ctx context.Context, f *subscribers.File, reports []wire.Report, fu
 			case slices.ContainsFunc(subscribed.Match([]string{secret.Name}), asks):
 				using[report.Service] = true
 			case strings.HasPrefix(secret.Name, prefix):
-				if readers[report.Service] == nil {
-					readers[report.Service] = &Unsubscribed{Service: report.Service}
+				if holders[report.Service] == nil {
+					holders[report.Service] = &Holder{Service: report.Service}
 				}
-				readers[report.Service].add(secret.Name, report.Time)
+				holders[report.Service].add(secret.Name, report.Time)
 			}
 		}
 	}
-	d := Drift{Unsubscribed: []Unsubscribed{}, Unused: []Unused{}}
-	for _, service := range slices.Sorted(maps.Keys(readers)) {
-		d.Unsubscribed = append(d.Unsubscribed, *readers[service])
+	d := Drift{Unsubscribed: []Holder{}, Unused: []Unused{}}
+	for _, service := range slices.Sorted(maps.Keys(holders)) {
+		d.Unsubscribed = append(d.Unsubscribed, *holders[service])
 	}
 	var silent []subscribers.Service
 	for _, s := range f.Services {
@@ -82,9 +82,9 @@ func DriftOf(ctx context.Context, f *subscribers.File, reports []wire.Report, fu
 	return d, err
 }
 
-func (u *Unsubscribed) add(secret string, seen time.Time) {
-	if at, known := slices.BinarySearch(u.Secrets, secret); !known {
-		u.Secrets = slices.Insert(u.Secrets, at, secret)
+func (r *Holder) add(secret string, seen time.Time) {
+	if at, known := slices.BinarySearch(r.Secrets, secret); !known {
+		r.Secrets = slices.Insert(r.Secrets, at, secret)
 	}
 	if seen.After(u.LastSeen) {
 		u.LastSeen = seen

@@ -58,7 +58,7 @@ func TestDrift(t *testing.T) {
 	}
 	functions := account{"gone": fmt.Errorf("looking: %w", invalidation.ErrNoFunction), "hidden": invalidation.ErrNotPermitted}
 	want := history.Drift{
-		Unsubscribed: []history.Unsubscribed{
+		Unsubscribed: []history.Holder{
 			{"holds-others", []string{neon}, at},
 			{"unknown", []string{neon}, at},
 			{"uses", []string{"/bank/prod/payments/redis/password", stripe}, at.Add(time.Hour)},

@@ -212,23 +212,6 @@ func twoPeopleReplayAtOnce(w *world) {
 	}
 }
 
-// anEventThatWasLost is found by the schedule's tick: there is nothing to replay.
-func anEventThatWasLost(w *world) {
-	before := w.begin()
-	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil {
-		w.Fatal(err)
-	}
-	w.tick()
-	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged || w.read() == before {
-		w.Errorf("found: %+v", d)
-	}
-	out := w.succeed(on("replay", "--reason", "INC-4711")...)
-	if !strings.HasSuffix(out, "there is nothing to send again\n") {
-		w.Errorf("replay says\n%s", out)
-	}
-	w.wantRecorded()
-}
-
 // emulated gives the world a queue, its dead-letter queue and an archive of the third party's, in an account of its own, and
 // the broadcaster that queue.
 func (w *world) emulated() (config aws.Config, queue, dead string) {

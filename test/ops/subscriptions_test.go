@@ -29,15 +29,13 @@ func withMail() string {
 	return manifest + "  - name: payments-mail\n    function: payments-mail\n    secrets: [\"neon/*\"]\n"
 }
 
-// beginWithMail has another function read the secret, which is not subscribed.
+// beginWithMail has the secret read by both functions, of which one is subscribed.
 func (w *world) beginWithMail() {
 	w.Helper()
 	w.begin()
-	f := w.deployed[consumer]
-	f.Name, f.Env = mail, append(slices.Clone(f.Env), "POWERTOOLS_SERVICE_NAME="+mail) // the last one counts
-	w.put(f)
+	w.deployConsumer(mail)
 	w.readIn(mail)
-	w.until("both reports", func() bool {
+	w.until("the other consumer's report", func() bool {
 		all, err := w.reports.All(w.Context())
 		return err == nil && len(all) == 2
 	})
@@ -59,11 +57,7 @@ func (w *world) file(name, text string) string {
 // succeeds runs a command of subscriptions that must end well, and returns what it prints.
 func (w *world) succeeds(args ...string) string {
 	w.Helper()
-	code, stdout, stderr := w.command(append([]string{"subscriptions"}, args...)...)
-	if code != 0 || stderr != "" {
-		w.Fatalf("%v: exit code %d\n%s%s", args, code, stdout, stderr)
-	}
-	return stdout
+	return w.succeed(append([]string{"subscriptions"}, args...)...)
 }
 
 // fails runs a command of subscriptions that must fail, and say why.
@@ -211,7 +205,7 @@ func (w *world) lose(partition string) {
 // tenThousandSubscriptions are planned, applied and listed like few: what it costs is written to the test's log.
 func tenThousandSubscriptions(w *world) {
 	t := w.T
-	w.begin()
+	w.beginWithMail()
 	text := strings.Builder{}
 	text.WriteString(manifest)
 	const services = 10_000

@@ -18,8 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
@@ -114,6 +116,18 @@ func (w *world) before(i functions.Invocation) error {
 	return nil
 }
 
+// wake has the emulator answer who somebody is once: its first answer takes longer than the broadcaster waits for one.
+func wake(t *testing.T) {
+	t.Helper()
+	client := awssts.New(awssts.Options{
+		Region: region, BaseEndpoint: aws.String(os.Getenv("MINISTACK_ENDPOINT")),
+		Credentials: credentials.NewStaticCredentialsProvider(oncallAccount, "placeholder", ""),
+	})
+	if _, err := client.GetCallerIdentity(t.Context(), &awssts.GetCallerIdentityInput{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func build(t *testing.T, name string, flags ...string) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), name)
@@ -160,29 +174,31 @@ func (w *world) deploy(artifact string) {
 	}))
 	w.Cleanup(server.Close)
 	w.endpoint = server.URL
-	for _, f := range []functions.Function{
-		{
-			Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume", "invalidate", "replay", "apply"},
-			Env: []string{
-				"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
-				"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-				"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
-			},
+	w.put(functions.Function{
+		Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume", "invalidate", "replay", "apply"},
+		Env: []string{
+			"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
+			"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
+			"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
 		},
-		{
-			Name: consumer, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
-			Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
-			Env: []string{
-				"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + consumer,
-				"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
-				"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-			},
+	})
+	w.deployConsumer(consumer)
+}
+
+// deployConsumer deploys a function whose client follows the log and takes invalidations.
+func (w *world) deployConsumer(name string) {
+	w.Helper()
+	w.put(functions.Function{
+		Name: name, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+		Env: []string{
+			"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + name,
+			"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
+			"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
 		},
-	} {
-		w.put(f)
-	}
+	})
 }
 
 // put deploys a function, or another version of it.
