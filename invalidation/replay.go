@@ -66,7 +66,7 @@ func (b *Broadcaster) WouldReplay(ctx context.Context, missed []Missed) ([]Repla
 	}
 	var all []Replayed
 	for _, revision := range revisionsOf(missed) {
-		f, replayed, err := b.replayable(ctx, revision, missed, subscriptions)
+		f, replayed, err := b.replayable(ctx, revision, missed)
 		if err != nil {
 			return nil, fmt.Errorf("looking at revision %d: %w", revision, err)
 		}
@@ -99,11 +99,7 @@ func (b *Broadcaster) foresee(ctx context.Context, matched []subscribers.Subscri
 // reopen makes a revision's failed deliveries pending again, and begins anew if somebody else has changed one of them.
 func (b *Broadcaster) reopen(ctx context.Context, revision int64, missed []Missed) ([]Replayed, error) {
 	for try := 1; ; try++ {
-		subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
-		if err != nil {
-			return nil, err
-		}
-		f, replayed, err := b.replayable(ctx, revision, missed, subscriptions)
+		f, replayed, err := b.replayable(ctx, revision, missed)
 		if err != nil {
 			return nil, err
 		}
@@ -127,9 +123,7 @@ func (b *Broadcaster) reopen(ctx context.Context, revision int64, missed []Misse
 
 // replayable returns those of a revision's deliveries that somebody wants again: as they are to be written, or why not. The
 // fan-out is what its marker has to say.
-func (b *Broadcaster) replayable(
-	ctx context.Context, revision int64, missed []Missed, subscriptions *subscribers.Subscriptions,
-) (Fanout, []Replayed, error) {
+func (b *Broadcaster) replayable(ctx context.Context, revision int64, missed []Missed) (Fanout, []Replayed, error) {
 	row, err := b.cfg.Log.Row(ctx, revision)
 	if err != nil {
 		return Fanout{}, nil, err

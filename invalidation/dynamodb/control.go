@@ -37,7 +37,7 @@ func (s *Store) SetPause(ctx context.Context, p invalidation.Pause, by invalidat
 	}
 	_, err = s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
 		{Put: &types.Put{TableName: &s.operations, Item: pause}},
-		{Put: s.putRecord(record)},
+		{Put: record},
 	}})
 	if err != nil {
 		return fmt.Errorf("writing %s %s: %w", controlPartition, pauseKey, err)

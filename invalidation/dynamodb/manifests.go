@@ -92,11 +92,11 @@ func (s *Store) Hold(ctx context.Context, h invalidation.Holding, by *invalidati
 	}
 	writes := []types.TransactWriteItem{{Put: put}}
 	if by != nil {
-		record, err := recordOf(*by)
+		record, err := s.putCommand(*by)
 		if err != nil {
 			return err
 		}
-		writes = append(writes, types.TransactWriteItem{Put: s.putRecord(record)})
+		writes = append(writes, types.TransactWriteItem{Put: record})
 	}
 	_, err = s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: writes})
 	return conflictOr(err)

@@ -86,8 +86,8 @@ func (r *Holder) add(secret string, seen time.Time) {
 	if at, known := slices.BinarySearch(r.Secrets, secret); !known {
 		r.Secrets = slices.Insert(r.Secrets, at, secret)
 	}
-	if seen.After(u.LastSeen) {
-		u.LastSeen = seen
+	if seen.After(r.LastSeen) {
+		r.LastSeen = seen
 	}
 }
 
