@@ -186,6 +186,8 @@ export class State {
   cursor: Cursor = { revision: 0, hash: "" };
   /** The moment before the newest successful check was sent. */
   checked?: Instant;
+  /** When anything was last read; at first, when there was nothing to read yet. */
+  lastRead: Instant;
   /** How often anything was marked, or would have been. */
   marks = 0;
   /** Invocations under way, as far as the wrapped handler sees them. */
@@ -201,6 +203,7 @@ export class State {
 
   constructor(readonly cfg: Settings) {
     this.prefix = namePrefix(cfg.env, cfg.domain);
+    this.lastRead = this.now();
   }
 
   now(): Instant {
