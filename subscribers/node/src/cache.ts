@@ -267,8 +267,9 @@ export class Cache {
 
   /**
    * Has f told each time another version of a secret than before has been fetched, before the read that caused it returns:
-   * it drops what was made with the old one, such as a connection pool. If it throws, the ack and the report say failed;
-   * the new version is served all the same. It is not called for the first version read.
+   * it drops what was made with the old one, such as a connection pool. A read waits for f two seconds at the most, an ack
+   * ten. If f throws or takes longer, the ack and the report say failed; the new version is served all the same. It is not
+   * called for the first version read.
    */
   onChange(id: string, f: OnChange): void {
     this.state.entryFor(id).onChange.push(f);

@@ -99,6 +99,23 @@ describe("how long what belongs to a provider lives", () => {
     assert.equal(await checks(), 1); // the read's own
   });
 
+  test("a pinned version whose time is over is let go at the next pinned read", async (t) => {
+    const name = "/bank/test/payments/neon/pinned.json";
+    await world.create(name, "[1]");
+    const row = await world.change(name, "[2]");
+    const provider = new InvalidatingSecretsProvider();
+    const options = { transform: "json", maxAge: 60 } as const;
+    const previous = { ...options, sdkOptions: { VersionStage: "AWSPREVIOUS" } };
+    const read = async () => new WeakRef((await provider.get(name, previous)) as object);
+    const first = await read();
+    await new Promise((resolve) => setImmediate(resolve));
+    collect();
+    assert.ok(first.deref(), "it is kept for a minute");
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 61_000 });
+    await provider.get(name, { ...options, sdkOptions: { VersionId: row.changes[0]?.versionId as string } });
+    await gone([first]);
+  });
+
   test("another release of this package in one process is left alone", async () => {
     const key = Symbol.for("@bank-platform/secret-broadcast");
     for (const other of [key, Symbol.for("@bank-platform/secret-broadcast node/0.9.0")]) {
