@@ -1,26 +1,13 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 
 import { getSecret, InvalidatingSecretsProvider, withInvalidation } from "../src/index.js";
 import type { Ack, Report } from "../src/wire.js";
+import { collect, gone } from "./support/memory.js";
 import { World } from "./support/world.js";
 
 const NAME = "/bank/test/payments/neon/password";
 const CONTEXT = { invokedFunctionArn: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api" };
-
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
-
-/** Waits until nothing is left of some objects. */
-async function gone(references: WeakRef<object>[]): Promise<void> {
-  for (let i = 0; references.some((reference) => reference.deref() !== undefined); i++) {
-    assert.ok(i < 50, `${references.filter((reference) => reference.deref() !== undefined).length} of ${references.length} are still held`);
-    await new Promise((resolve) => setImmediate(resolve)); // what was read in one turn is held until its end
-    collect();
-  }
-}
 
 describe("how long what belongs to a provider lives", () => {
   let world: World;
@@ -108,8 +95,7 @@ describe("how long what belongs to a provider lives", () => {
     const previous = { ...options, sdkOptions: { VersionStage: "AWSPREVIOUS" } };
     const read = async () => new WeakRef((await provider.get(name, previous)) as object);
     const first = await read();
-    await new Promise((resolve) => setImmediate(resolve));
-    collect();
+    await collect();
     assert.ok(first.deref(), "it is kept for a minute");
     t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 61_000 });
     await provider.get(name, { ...options, sdkOptions: { VersionId: row.changes[0]?.versionId as string } });
