@@ -26,6 +26,8 @@ export class Reporting {
   private environmentId = "";
   private readonly started: Instant;
   private sent: Instant | undefined;
+  /** It was logged that reports cannot be written. */
+  private told = false;
 
   constructor(private readonly state: State) {
     this.function = state.cfg.function.arn ?? "";
@@ -65,8 +67,12 @@ export class Reporting {
     const deadline = new Deadline(this.state.cfg.clock, 4 * this.state.cfg.checkTimeout);
     try {
       await deadline.run(async (signal) => put(report, signal));
-    } catch {
-      this.state.reportDue = true; // the next one tells it all again
+      this.told = false;
+    } catch (error) {
+      const { state } = this;
+      state.reportDue = true; // the next one tells it all again
+      state.counts.reportFailures++;
+      this.told ||= state.warnRarely("reports cannot be written: the status lacks this environment, and no push comes", error);
     } finally {
       deadline.end();
       this.sending = undefined;

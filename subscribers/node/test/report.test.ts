@@ -141,6 +141,29 @@ test("a report that failed is written again, and one that hangs is given up", as
   assert.equal(fake.reports.length, 1);
 });
 
+test("reports that fail are counted, and logged once, and once more when they fail again later, but not each time", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  const tenSeconds = async (error?: Error): Promise<number> => {
+    fake.reportsError = error;
+    fake.refresh(PASSWORD); // something to report
+    await reads(cache, "first");
+    await settled();
+    fake.clock.jump(10_001);
+    return fake.logs("reports cannot be written");
+  };
+  const denied = new Error("denied");
+  assert.equal(await tenSeconds(denied), 1);
+  for (let i = 0; i < 10; i++) assert.equal(await tenSeconds(denied), 1, "it goes on");
+  await tenSeconds();
+  assert.equal(fake.reports.at(-1)?.counts.reportFailures, 11);
+  assert.equal(await tenSeconds(denied), 2);
+  await tenSeconds();
+  assert.equal(await tenSeconds(denied), 2, "it flaps");
+  assert.equal(fake.logged.find(({ message }) => message.includes("reports"))?.extra?.["error"], "denied");
+});
+
 test("a log that stays broken is reported", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");
