@@ -24,7 +24,7 @@ type reporting struct {
 	maxTTL             time.Duration
 	due                bool
 	sent               *instant
-	told               bool          // that reports cannot be written
+	told               bool // that reports cannot be written
 	tells              rarely
 	sending            chan struct{} // closed when the report on its way has been written or has failed; nil without one
 }
