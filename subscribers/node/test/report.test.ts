@@ -64,6 +64,42 @@ test("a report waits for the check on its way: else one that was frozen while th
   );
 });
 
+test("an invocation that reads nothing checks the log before its report is renewed, and otherwise need not", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await cache.invoke({}, undefined, async () => reads(cache, "first"));
+  fake.clock.jump(NEXT_CHECK);
+  await cache.invoke({}, undefined, async () => {}); // the one before read something
+  fake.clock.jump(NEXT_CHECK);
+  fake.logReads = 0;
+  await cache.invoke({}, undefined, async () => {});
+  assert.equal(fake.logReads, 0);
+  fake.put(API_KEY, "first");
+  fake.clock.jump(7 * 60 * 60 * 1000);
+  await cache.invoke({}, undefined, async () => {});
+  await settled();
+  assert.deepEqual(
+    fake.reports.map(({ revision }) => revision),
+    [2, 3],
+  );
+});
+
+test("with reportAfter a cache reports once it is still read after that time", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache({ reportAfter: 10_000 });
+  await cache.invoke({}, undefined, async () => reads(cache, "first"));
+  fake.clock.jump(10_000);
+  await cache.invoke({}, undefined, async () => {}); // it may be that nobody has it any more
+  await settled();
+  assert.equal(fake.reports.length, 0);
+  await reads(cache, "first");
+  await cache.invoke({}, undefined, async () => {});
+  await settled();
+  assert.equal(fake.reports.length, 1);
+});
+
 test("an invocation's return waits for the check on its way and then for the report that it ends with", async () => {
   const fake = new Fake();
   const cache = fake.cache();

@@ -49,7 +49,7 @@ class Environment {
   readonly #lines: AsyncIterator<string>;
   readonly #child;
 
-  constructor(module: string, variables: Record<string, string>) {
+  constructor(module: string, variables: Record<string, string>, node = process.execPath) {
     const program = `
       const { handler } = await import(${JSON.stringify(module)});
       const write = process.stdout.write.bind(process.stdout);
@@ -58,7 +58,7 @@ class Environment {
         const answer = await Promise.resolve(handler(JSON.parse(line), {})).then((ok) => ({ ok }), (error) => ({ error: String(error.message) }));
         write(JSON.stringify(answer) + "\\n");
       }`;
-    this.#child = spawn(process.execPath, ["--no-warnings", "--input-type=module", "-e", program], { cwd: dir, env: { PATH: process.env["PATH"], ...variables }, stdio: ["pipe", "pipe", "inherit"] });
+    this.#child = spawn(node, ["--no-warnings", "--input-type=module", "-e", program], { cwd: dir, env: { PATH: process.env["PATH"], ...variables }, stdio: ["pipe", "pipe", "inherit"] });
     this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
   }
 
@@ -152,8 +152,8 @@ describe("docs/subscribing.md, followed in a project that has nothing of this pa
     assert.deepEqual(preview.errors, [], preview.output);
     return preview.resources.find(({ type }) => type === "aws:lambda/function:Function")!.inputs;
   };
-  const environment = (): Environment => {
-    const made = new Environment(join(app.bundle("PaymentsApi"), "bundle.mjs"), variables());
+  const environment = (node?: string): Environment => {
+    const made = new Environment(join(app.bundle("PaymentsApi"), "bundle.mjs"), variables(), node);
     environments.push(made);
     return made;
   };
@@ -197,6 +197,14 @@ describe("docs/subscribing.md, followed in a project that has nothing of this pa
     const [{ name: told, outcome, verified }] = ack["secrets"] as [{ name: string; outcome: string; verified?: boolean }];
     assert.deepEqual({ told, outcome, verified }, { told: name, outcome: "applied", verified: true });
     assert.equal((await one.invoke({ id: "2" }))["as"], "app_a");
+    const runtimes = join(packageRoot, "test", "runtimes", "node_modules");
+    const others = readdirSync(runtimes).filter((version) => version.startsWith("node"));
+    assert.equal(others.length, 2, "the other versions of Node: npm ci --prefix test/runtimes");
+    for (const version of others) {
+      const other = environment(join(runtimes, version, "bin", "node"));
+      assert.equal((await other.invoke({ id: "3" }))["as"], "app_a", version);
+      assert.equal((await other.invoke(world.invalidation(row) as object))["schema"], 1, version);
+    }
   });
 
   it("observe: a wrapped handler is served the old version, and reports what it would have invalidated", async () => {
