@@ -97,8 +97,9 @@ export class Checks {
     }
     this.current = undefined;
     state.checking = false;
+    const { logger } = state.cfg;
     if (error === undefined) {
-      if (this.told) state.cfg.logger.info("the change log can be read again");
+      if (this.told) logger.info("the change log can be read again");
       this.told = false;
       this.failures = 0;
       state.counts.checks++;
