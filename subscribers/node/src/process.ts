@@ -91,6 +91,7 @@ function makeCache(process: Shared, client: SecretsManagerClient, owned: boolean
   if (mode !== "off") {
     // without a log there is nothing that a push could do
     process.caches.set(client, cache);
+    living(process); // drops the references to those that are gone, also where no handler is wrapped
     process.references.add(new WeakRef(cache));
   }
   return cache;
