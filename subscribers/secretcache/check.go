@@ -354,26 +354,29 @@ func (p Page) since(appended time.Time) time.Duration {
 type breaker struct {
 	failures int // in a row
 	opened   instant
+	told     bool // that it does not
+	tells    rarely
 }
 
 func (b *breaker) open(now instant) bool {
 	return b.failures >= breakerAfter && now.since(b.opened) < breakerFor
 }
 
-// note records a check's result and returns what is to be logged, once for each time the log goes and comes back.
+// note records a check's result and returns what is to be logged, if anything, when the log goes and when it comes back.
 func (b *breaker) note(err error, now instant) string {
 	if err == nil {
-		was := b.failures
-		b.failures = 0
-		if was > 0 {
+		told := b.told
+		b.failures, b.told = 0, false
+		if told {
 			return "the change log can be read again"
 		}
 		return ""
 	}
 	b.failures++
 	b.opened = now
-	if b.failures == 1 {
-		return "the change log cannot be read: cached secrets are served until their TTL ends"
+	if b.told || !b.tells.allows(now) {
+		return ""
 	}
-	return ""
+	b.told = true
+	return "the change log cannot be read: cached secrets are served until their TTL ends"
 }

@@ -63,6 +63,8 @@ export class Cache {
   private readonly fetches: Fetches;
   private readonly pushes: Pushes;
   private readonly tries: Tries;
+  /** When the last invocation began. */
+  private invoked: Instant | undefined;
 
   /** Throws one Error that tells all that is wrong with the configuration. It reads nothing yet. */
   constructor(config: CacheConfig) {
@@ -97,6 +99,7 @@ export class Cache {
     const version = entry.fresh;
     if (version === undefined) return undefined;
     const now = state.now();
+    state.lastRead = now;
     const certain = !entry.tracked || state.certain(now);
     if (entry.follows && !certain) return undefined;
     if (!isYoung(version, now, ttl) || !isOf(id, version)) return undefined;
@@ -108,6 +111,7 @@ export class Cache {
     const { state } = this;
     const read: Read = { id, ttl, from, mine: undefined, entry: state.entryFor(id), brief: undefined };
     const { rests } = state;
+    state.lastRead = state.now();
     let certain = true; // until the log could not be read: then this read goes on without it
     let again = false;
     if (state.cfg.mode === "observe") this.checks.start(state.now(), false);
@@ -263,8 +267,9 @@ export class Cache {
 
   /**
    * Has f told each time another version of a secret than before has been fetched, before the read that caused it returns:
-   * it drops what was made with the old one, such as a connection pool. If it throws, the ack and the report say failed;
-   * the new version is served all the same. It is not called for the first version read.
+   * it drops what was made with the old one, such as a connection pool. A read waits for f two seconds at the most, an ack
+   * ten. If f throws or takes longer, the ack and the report say failed; the new version is served all the same. It is not
+   * called for the first version read.
    */
   onChange(id: string, f: OnChange): void {
     this.state.entryFor(id).onChange.push(f);
@@ -277,7 +282,8 @@ export class Cache {
 
   /**
    * Runs one invocation: an invalidation is answered with an Ack; for anything else the check of the log is started, so
-   * that the first read finds it done, the handler is called, and a report is sent beside it.
+   * that the first read finds it done, the handler is called, and a report is sent beside it. Who has not read since the
+   * last invocation began waits for its own check, if it reads at all.
    */
   async invoke<R>(event: unknown, functionArn: string | undefined, handler: () => R | Promise<R>): Promise<R | Ack> {
     const { state, reporting } = this;
@@ -289,7 +295,9 @@ export class Cache {
       if (invalidation instanceof InvalidationError) return this.pushes.refuse(invalidation);
       if (invalidation !== undefined) return await this.pushes.answer(invalidation);
       const now = state.now();
-      if (state.cfg.mode !== "off" && !state.certain(now)) this.checks.start(now, false);
+      const inUse = this.invoked === undefined || !before(state.lastRead, this.invoked);
+      this.invoked = now;
+      if (state.cfg.mode !== "off" && (inUse || reporting.isDue(now)) && !state.certain(now)) this.checks.start(now, false);
       reporting.start();
       return await handler();
     } finally {

@@ -33,6 +33,8 @@ export class Checks {
   /** Failed checks in a row, and when the last of them ended. */
   private failures = 0;
   private opened: Instant | undefined;
+  /** It was logged that the log cannot be read. */
+  private told = false;
 
   constructor(
     private readonly state: State,
@@ -97,7 +99,8 @@ export class Checks {
     state.checking = false;
     const { logger } = state.cfg;
     if (error === undefined) {
-      if (this.failures > 0) logger.info("the change log can be read again");
+      if (this.told) logger.info("the change log can be read again");
+      this.told = false;
       this.failures = 0;
       state.counts.checks++;
     } else {
@@ -105,11 +108,7 @@ export class Checks {
       this.opened = state.now();
       state.counts.checkFailures++;
       if (this.failures >= BREAKER_AFTER) state.reportDue = true;
-      if (this.failures === 1) {
-        logger.warn("the change log cannot be read: cached secrets are served until their TTL ends", {
-          error: textOf(error),
-        });
-      }
+      this.told ||= state.warnRarely("the change log cannot be read: cached secrets are served until their TTL ends", error);
     }
     this.reporting.start();
     return error === undefined;
@@ -296,6 +295,3 @@ export function ageAt(known: KnownChange, at: Instant): number {
   if (before(at, known.anchor)) return known.age - since(known.anchor, at);
   return known.age + atLeastSince(at, known.anchor);
 }
-
-/** The text of an error of the log, which is never given a secret's value. */
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

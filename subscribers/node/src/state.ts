@@ -168,6 +168,9 @@ export interface KnownChange {
   readonly anchor: Instant;
 }
 
+/** How often it is logged at the most that something fails that may come and go, in milliseconds. */
+const WARN_EVERY = 60_000;
+
 /** Everything that a Cache knows, and what is done with one entry. Nothing here waits. */
 export class State {
   readonly entries = new Map<string, Entry>();
@@ -182,10 +185,13 @@ export class State {
     invalidated: 0,
     uncertain: 0,
     outdated: 0,
+    reportFailures: 0,
   };
   cursor: Cursor = { revision: 0, hash: "" };
   /** The moment before the newest successful check was sent. */
   checked?: Instant;
+  /** When anything was last read; at first, when there was nothing to read yet. */
+  lastRead: Instant;
   /** How often anything was marked, or would have been. */
   marks = 0;
   /** Invocations under way, as far as the wrapped handler sees them. */
@@ -198,9 +204,11 @@ export class State {
   reportDue = false;
   private readonly prefix: string;
   private toldOutside = false;
+  private readonly warned = new Map<string, Instant>();
 
   constructor(readonly cfg: Settings) {
     this.prefix = namePrefix(cfg.env, cfg.domain);
+    this.lastRead = this.now();
   }
 
   now(): Instant {
@@ -249,6 +257,17 @@ export class State {
       entry.alias === undefined &&
       entry.onChange.length === 0;
     if (empty && this.entries.get(id) === entry) this.entries.delete(id);
+  }
+
+  /** Warns, but of one thing once a minute at the most: what comes and goes must not fill the log. Tells whether it did. */
+  warnRarely(text: string, error: unknown): boolean {
+    const now = this.now();
+    const last = this.warned.get(text);
+    if (last !== undefined && since(now, last) < WARN_EVERY) return false;
+    this.warned.set(text, now);
+    // An error of the tables, which are never given a secret's value.
+    this.cfg.logger.warn(text, { error: error instanceof Error ? error.message : String(error) });
+    return true;
   }
 
   /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: said once. */
