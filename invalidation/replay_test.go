@@ -24,7 +24,8 @@ import (
 // missing are services of which two take pushes.
 func missing() []subscribers.Service {
 	return []subscribers.Service{
-		{Name: "payments-api", Secrets: []string{"**"}}, {Name: "payments-batch", Secrets: []string{"**"}},
+		{Name: "payments-api", Secrets: []string{"**"}},
+		{Name: "payments-batch", Secrets: []string{"**"}},
 		{Name: "payments-report", Secrets: []string{"**"}, Deliver: "pull"},
 	}
 }

@@ -46,7 +46,7 @@ func replayingOf(progress *bytes.Buffer) *replaying {
 	r := &replaying{order: order{Name: replayCommand, Reason: "INC-4711"}, from: fromStore, out: &bytes.Buffer{}, asked: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
 	r.where.env, r.where.domain = "prod", "payments"
 	if progress != nil {
-		r.progress = progress
+		r.errs, r.live = progress, true
 	}
 	return r
 }

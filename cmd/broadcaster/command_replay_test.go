@@ -99,7 +99,8 @@ func TestReplay(t *testing.T) {
 		l.on(func(w *world) { w.answer = nil })
 		l.measured()
 		missed := []invalidation.Missed{
-			{Revision: 2, Subscription: "payments-api", Function: functionARN}, {Revision: 3, Subscription: "payments-api", Function: functionARN},
+			{Revision: 2, Subscription: "payments-api", Function: functionARN},
+			{Revision: 3, Subscription: "payments-api", Function: functionARN},
 			{Revision: 9, Subscription: "payments-api", Function: functionARN},
 		}
 		before := len(l.pushes())
