@@ -9,7 +9,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-// ErrElsewhere: the secret is another domain's, account's or Region's.
+// ErrElsewhere says that the secret is another domain's, account's or Region's.
 var ErrElsewhere = errors.New("the secret is of another domain, account or Region")
 
 // An Announcement is what the log says of a secret after it was announced by hand, or would say.

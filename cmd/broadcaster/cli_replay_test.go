@@ -119,7 +119,7 @@ func TestWhatFailsAgainIsNotDone(t *testing.T) {
 func TestTheSummaryOfAReplay(t *testing.T) {
 	report := replayingOf(nil).report()
 	report.By, report.Selected, report.Revision = oncall, 7, 12
-	for _, d := range []sentTo{
+	report.Deliveries = []sentTo{
 		{Revision: 3, Service: "payments-api", Function: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live", Outcome: invalidation.Acknowledged},
 		{Revision: 4, Service: "payments-api", Function: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live", Outcome: invalidation.Acknowledged},
 		{Revision: 5, Service: "payments-api", Function: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live", Outcome: invalidation.Acknowledged},
@@ -127,8 +127,6 @@ func TestTheSummaryOfAReplay(t *testing.T) {
 		{Revision: 9, Service: strings.Repeat("a-very-long-name-", 4), Function: strings.Repeat("a-very-long-name-", 4), Outcome: invalidation.Pending, Reason: invalidation.Throttled},
 		{Revision: 9, Service: "payments-batch", Function: "payments-batch", Outcome: invalidation.Acknowledged, Left: "it is acknowledged"},
 		{Revision: 10, Service: "payments-batch", Function: "payments-batch", Outcome: invalidation.Undelivered, Left: "the service is not subscribed any more"},
-	} {
-		report.Deliveries = append(report.Deliveries, d)
 	}
 	r := replayingOf(nil)
 	if err := r.print(report); err != nil {
