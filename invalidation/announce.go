@@ -1,6 +1,7 @@
 package invalidation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ func (b *Broadcaster) Announce(ctx context.Context, s events.Signal, by Command)
 	if b.elsewhere(s) {
 		return Announcement{}, ErrElsewhere
 	}
-	by.About = cut(s.Name + s.ARN)
+	by.About = cut(cmp.Or(s.Name, s.ARN))
 	if err := b.cfg.Control.RecordCommand(ctx, by); err != nil {
 		return Announcement{}, err
 	}

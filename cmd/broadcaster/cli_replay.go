@@ -58,7 +58,7 @@ until late events have reached the archive. It cannot send what never reached th
 the order (it does not matter: only what is current is announced), and an account has ten replays at a time.
 
 A replay is safe at any time, also by two people at once: what is current is announced, at most again. It is slow on
-purpose: at most 100 deliveries are under way, and ten parked messages go back in a second. Ctrl-C is safe at any time; the
+purpose: at most 50 deliveries are under way, and ten parked messages go back in a second. Ctrl-C is safe at any time; the
 same command goes on with what is left. Who, when, why and what is recorded. For dlq and archive the broadcaster keeps the
 record, and your own permissions do the work.
 

@@ -58,12 +58,12 @@ func TestManyDeliveriesAreReplayedInTurns(t *testing.T) {
 		progress bytes.Buffer
 	)
 	r := replayingOf(&progress)
-	report, err := r.sendAll(t.Context(), many(250), answering(t, &asked))
-	if err != nil || len(asked) != 3 || len(report.Deliveries) != 250 || report.Selected != 250 || report.By != oncall {
+	report, err := r.sendAll(t.Context(), many(125), answering(t, &asked))
+	if err != nil || len(asked) != 3 || len(report.Deliveries) != 125 || report.Selected != 125 || report.By != oncall {
 		t.Fatalf("%d orders, %d deliveries, %v", len(asked), len(report.Deliveries), err)
 	}
-	want := "\r\x1b[Kreplaying [" + strings.Repeat(".", 30) + "] 0 of 250\r\x1b[Kreplaying [" + strings.Repeat("#", 12) + strings.Repeat(".", 18) +
-		"] 100 of 250\r\x1b[Kreplaying [" + strings.Repeat("#", 24) + strings.Repeat(".", 6) + "] 200 of 250\r\x1b[K"
+	want := "\r\x1b[Kreplaying [" + strings.Repeat(".", 30) + "] 0 of 125\r\x1b[Kreplaying [" + strings.Repeat("#", 12) + strings.Repeat(".", 18) +
+		"] 50 of 125\r\x1b[Kreplaying [" + strings.Repeat("#", 24) + strings.Repeat(".", 6) + "] 100 of 125\r\x1b[K"
 	if progress.String() != want {
 		t.Errorf("showed %q, want %q", progress.String(), want)
 	}
@@ -74,14 +74,14 @@ func TestAnInterruptedReplaySaysWhatIsLeft(t *testing.T) {
 	var asked []replayDetails
 	ctx, interrupt := context.WithCancel(t.Context())
 	answer := answering(t, &asked)
-	report, err := replayingOf(nil).sendAll(ctx, many(250), func(sent context.Context, o order, a *replayAnswer) error {
+	report, err := replayingOf(nil).sendAll(ctx, many(125), func(sent context.Context, o order, a *replayAnswer) error {
 		interrupt()
 		if sent.Err() != nil {
 			t.Error("an order that was sent is not waited for")
 		}
 		return answer(sent, o, a)
 	})
-	if !errors.Is(err, errInterrupted) || err.Error() != "interrupted: 150 of 250 deliveries are left, the same command goes on with them" || len(report.Deliveries) != 100 || len(asked) != 1 {
+	if !errors.Is(err, errInterrupted) || err.Error() != "interrupted: 75 of 125 deliveries are left, the same command goes on with them" || len(report.Deliveries) != 50 || len(asked) != 1 {
 		t.Errorf("%d orders, %d deliveries, %v", len(asked), len(report.Deliveries), err)
 	}
 }
@@ -90,13 +90,13 @@ func TestAnInterruptedReplaySaysWhatIsLeft(t *testing.T) {
 func TestAReplayThatStops(t *testing.T) {
 	var asked []replayDetails
 	answer, broken := answering(t, &asked), errors.New("the function was throttled")
-	report, err := replayingOf(nil).sendAll(t.Context(), many(250), func(ctx context.Context, o order, a *replayAnswer) error {
+	report, err := replayingOf(nil).sendAll(t.Context(), many(125), func(ctx context.Context, o order, a *replayAnswer) error {
 		if len(asked) == 2 {
 			return broken
 		}
 		return answer(ctx, o, a)
 	})
-	if !errors.Is(err, broken) || len(report.Deliveries) != 200 {
+	if !errors.Is(err, broken) || len(report.Deliveries) != 100 {
 		t.Errorf("%d deliveries, %v", len(report.Deliveries), err)
 	}
 }
