@@ -137,6 +137,9 @@ func whatTheArchiveHasIsSentAgain(w *world) {
 	archive := on("replay", "--from", "archive", "--since", "1h", "--archive-delay", "0s", "--reason", "INC-4711: the rule was off")
 	w.wantText("replay-archive-dry-run", w.succeed(append(archive, "--dry-run")...))
 	w.interruptedWhileWaiting(on("replay", "--from", "archive", "--since", "1h", "--reason", "too early")...)
+	if code, _, stderr := w.command(append(archive, "--archive", "another")...); code != 1 || !strings.HasPrefix(stderr, "broadcaster: looking at archive another: ") {
+		w.Errorf("another archive: exit code %d, %s", code, stderr)
+	}
 	w.wantText("replay-archive", w.succeed(archive...))
 	w.until("the event", func() bool { return w.receive(config, queue) > 0 })
 	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged || w.read() == before {

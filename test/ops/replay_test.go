@@ -142,7 +142,9 @@ func whatAThrottledConsumerMissed(w *world) {
 		w.Helper()
 		return w.succeed(on(append([]string{"replay", "--reason", "INC-4711: payments-api is back"}, more...)...)...)
 	}
-	w.wantText("replay-nothing", replay("--service", "payments-batch"))
+	for _, others := range [][]string{{"--service", "payments-batch"}, {"--secret", "stripe/api-key"}, {"--since", "1ms"}, {"--until", "1h"}, {"--revision", "2"}} {
+		w.wantText("replay-nothing", replay(others...))
+	}
 	w.wantText("replay-dry-run", replay("--dry-run"))
 	if d := w.delivery(3); d.Outcome != invalidation.Undelivered {
 		w.Errorf("after a dry run: %+v", d)
