@@ -14,6 +14,7 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // Handling is how handling a signal ended.
@@ -37,6 +38,8 @@ const (
 	looks = 2
 	// maxPerRow keeps a transaction far below DynamoDB's 100 items.
 	maxPerRow = 40
+	// auditHashBytes is what the store adds to a row: the hash of its audit record.
+	auditHashBytes = len(`"auditHash":"",`) + 64
 )
 
 // Confirm makes the log say what is current now for the signals' secrets. The result has one Handling per signal, in
@@ -104,6 +107,8 @@ type batch struct {
 	news time.Time
 	// announce: somebody wants the secrets announced although nothing may have changed.
 	announce bool
+	// subscriptions are those that hold, once something depends on them.
+	subscriptions *subscribers.Subscriptions
 }
 
 func (t *batch) settle(name string, h Handling) {
@@ -187,7 +192,11 @@ func (t *batch) round(ctx context.Context) error {
 		known := snapshot.Secrets[name]
 		known.Name = name
 		newest := newestOf(t.signals, t.pending[name])
-		v := t.decide(known, is, newest, snapshot.Head)
+		v, err := t.decide(ctx, known, is, newest, snapshot.Head)
+		if err != nil {
+			t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, err))
+			continue
+		}
 		switch {
 		case v.change != nil:
 			if t.add(&a, v, name) { // what does not fit waits for the next row
@@ -205,30 +214,13 @@ func (t *batch) round(ctx context.Context) error {
 	if len(a.Row.Changes) == 0 {
 		return nil
 	}
-	row, err := t.b.cfg.Log.Append(ctx, a)
-	if err != nil {
-		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	if err := t.b.append(ctx, a); err != nil {
+		return err
 	}
-	t.b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
 	for name, again := range again {
 		t.end(name, again, Appended)
 	}
 	return nil
-}
-
-// decide says what becomes of a secret: what confirming it came to, but that what the log lacks, or somebody wants announced, is
-// told again, and that some changes are written down only.
-func (t *batch) decide(known SecretRow, is answer, newest events.Signal, head Position) verdict {
-	v := confirm(known, is, newest, t.evidence(known.Name), t.b.cfg.Late)
-	lacking := known.Revision > head.Revision
-	wanted := t.announce && is.found && stateOf(is) == Active
-	if v.change == nil && !v.again && (lacking || wanted) {
-		v = toldAgain(known, is)
-	}
-	if v.change != nil && t.quiet(known, v.change) {
-		v.change = nil // written down, not announced
-	}
-	return v
 }
 
 // end settles a secret, or leaves it to be looked at again.
@@ -238,13 +230,6 @@ func (t *batch) end(name string, again bool, how Handling) {
 		return
 	}
 	t.settle(name, how)
-}
-
-// quiet reports whether a change goes without a revision: the domain wants no deletions, or the secret is new to us and
-// changed before anybody looked.
-func (t *batch) quiet(known SecretRow, c *wire.Change) bool {
-	return c.Kind == wire.Deleted && t.b.cfg.Subscriptions.IgnoreDeletions ||
-		known.Sequence == 0 && c.At.Before(t.news)
 }
 
 // A note is a row to be written without a revision, and how its secret's signals end then.
@@ -334,13 +319,23 @@ func (b *Broadcaster) newAppend(head Position) Append {
 	}}
 }
 
+// append writes a row and logs its hash, where who may write the store cannot change it: package audit compares them.
+func (b *Broadcaster) append(ctx context.Context, a Append) error {
+	row, err := b.cfg.Log.Append(ctx, a)
+	if err != nil {
+		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	}
+	b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
+	return nil
+}
+
 // add puts a change into the row if it still fits.
 func (t *batch) add(a *Append, v verdict, name string) bool {
 	changes := append(a.Row.Changes[:len(a.Row.Changes):len(a.Row.Changes)], *v.change)
 	row := a.Row
 	row.Changes = changes
 	body, err := json.Marshal(row)
-	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body) > wire.MaxRowBytes) {
+	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body)+auditHashBytes > wire.MaxRowBytes) {
 		return false
 	}
 	a.Row.Changes = changes
@@ -361,7 +356,7 @@ func (b *Broadcaster) Begin(ctx context.Context) error {
 	if snapshot.Head.Revision > 0 {
 		return nil
 	}
-	_, err = b.cfg.Log.Append(ctx, b.newAppend(Position{}))
+	err = b.append(ctx, b.newAppend(Position{}))
 	if err != nil && !errors.Is(err, ErrConflict) { // a conflict: another began it
 		return fmt.Errorf("beginning the log: %w", err)
 	}

@@ -14,11 +14,14 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
+	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
@@ -35,7 +38,12 @@ func (p *place) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&p.env, "env", "", "the broadcaster's env, as prod")
 	flags.StringVar(&p.domain, "domain", "", "the broadcaster's domain, as payments")
-	flags.StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
+	p.functionFlag(cmd)
+}
+
+// functionFlag is for commands that know the env and the domain otherwise.
+func (p *place) functionFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
 }
 
 // named says what is missing of the place's name.
@@ -84,8 +92,10 @@ type deployment struct {
 	aws      aws.Config
 	arn      arn.ARN // the broadcaster's
 	queueURL string  // empty if it has no queue
+	logGroup string  // of the broadcaster
 	store    *dynamodb.Store
 	reports  *dynamodb.Reports
+	queue    history.Queue // nil if the broadcaster is not told its queue
 }
 
 // open finds the domain's tables in the broadcaster's own configuration.
@@ -109,12 +119,19 @@ func (p place) open(ctx context.Context) (deployment, error) {
 	if env, domain := set[prefix+"ENV"], set[prefix+"DOMAIN"]; env != p.env || domain != p.domain {
 		return deployment{}, fmt.Errorf("%s is not the broadcaster of %s/%s: name that with --function", p.function, p.env, p.domain)
 	}
-	tables := awsdynamodb.NewFromConfig(on)
-	return deployment{
-		place: p, aws: on, arn: function, queueURL: set[prefix+"QUEUE_URL"],
+	tables, group := awsdynamodb.NewFromConfig(on), "/aws/lambda/"+aws.ToString(out.FunctionName)
+	if out.LoggingConfig != nil && out.LoggingConfig.LogGroup != nil {
+		group = *out.LoggingConfig.LogGroup
+	}
+	d := deployment{
+		place: p, aws: on, arn: function, queueURL: set[prefix+"QUEUE_URL"], logGroup: group,
 		store:   dynamodb.New(tables, set[prefix+"CHANGES_TABLE"], set[prefix+"OPERATIONS_TABLE"]),
 		reports: dynamodb.NewReports(tables, set[prefix+"REPORTS_TABLE"]),
-	}, nil
+	}
+	if url := set[prefix+"QUEUE_URL"]; url != "" {
+		d.queue = sqs.NewQueue(awssqs.NewFromConfig(on), url)
+	}
+	return d, nil
 }
 
 func (o *order) flags(cmd *cobra.Command) {

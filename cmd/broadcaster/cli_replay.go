@@ -29,7 +29,7 @@ type replaying struct {
 	from                    string
 	secret, service         string
 	revision                int64
-	since, until            string
+	since, until            timeFlag
 	archive                 string
 	archiveDelay            time.Duration
 	asJSON                  bool
@@ -89,8 +89,8 @@ Exit codes: 0 done, 1 failed or a delivery failed again, 2 the command line cann
 	flags.StringVar(&r.secret, "secret", "", "only deliveries of this secret's changes")
 	flags.StringVar(&r.service, "service", "", "only deliveries to this service")
 	flags.Int64Var(&r.revision, "revision", 0, "only deliveries of this revision, whenever it was appended")
-	flags.StringVar(&r.since, "since", "", "how long ago, as 30m, or the time, as 2026-11-23T10:00:00Z, from which on (store: 24h)")
-	flags.StringVar(&r.until, "until", "", "the same, up to which (now)")
+	flags.Var(&r.since, "since", "from when on: so long ago, as 30m, or a time, as 2026-11-23T10:00:00Z (default for store 24h)")
+	flags.Var(&r.until, "until", "until when, likewise (default now)")
 	flags.StringVar(&r.archive, "archive", "", "the archive's name ({env}-secretsmanager)")
 	flags.DurationVar(&r.archiveDelay, "archive-delay", replays.ArchiveDelay, "how long after --until events may still reach the archive")
 	_ = cmd.RegisterFlagCompletionFunc("from", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -117,19 +117,14 @@ func (r *replaying) understand(changed func(flag string) bool) error {
 			return usageError{fmt.Sprintf("--%s does not go with --from %s", name, r.from)}
 		}
 	}
-	if r.from == fromArchive && r.since == "" {
+	if r.from == fromArchive && !r.since.set() {
 		return usageError{"say from when on, with --since: an archive holds weeks"}
 	}
-	if r.from == fromStore && r.since == "" && r.revision == 0 {
-		r.since = "24h"
+	if r.from == fromStore && !r.since.set() && r.revision == 0 {
+		r.since = timeFlag{ago: 24 * time.Hour}
 	}
+	r.sinceAt, r.untilAt = r.since.time(r.asked), r.until.time(r.asked)
 	var err error
-	if r.sinceAt, err = moment("since", r.since, r.asked); err != nil {
-		return err
-	}
-	if r.untilAt, err = moment("until", r.until, r.asked); err != nil {
-		return err
-	}
 	if r.secret != "" {
 		if r.secret, err = r.where.secret(r.secret); err == nil && strings.HasPrefix(r.secret, "arn:") {
 			err = usageError{"--secret must be a name, not an ARN: the log has names"}
@@ -140,21 +135,6 @@ func (r *replaying) understand(changed func(flag string) bool) error {
 		err = usageError{"--since must be before --until, and before now"}
 	}
 	return err
-}
-
-// moment reads a time, or how long before now it was; zero for nothing.
-func moment(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, usageError{fmt.Sprintf("--%s must be how long ago, as 30m, or a time, as 2026-11-23T10:00:00Z", flag)}
-	}
-	return at.UTC(), nil
 }
 
 func (r *replaying) run(ctx context.Context) error {

@@ -164,8 +164,6 @@ func TestWhatAReplaysFlagsMayBe(t *testing.T) {
 		"half an hour":                {[]string{"--since", "30m"}, "", now.Add(-30 * time.Minute)},
 		"a time":                      {[]string{"--since", "2026-11-23T09:00:00+01:00"}, "", now.Add(-2 * time.Hour)},
 		"one revision, however old":   {[]string{"--revision", "3"}, "", time.Time{}},
-		"no time":                     {[]string{"--since", "yesterday"}, "--since must be how long ago, as 30m, or a time, as 2026-11-23T10:00:00Z", now},
-		"the future":                  {[]string{"--until", "-30m"}, "--until must be how long ago, as 30m, or a time, as 2026-11-23T10:00:00Z", now},
 		"the wrong way round":         {[]string{"--since", "1h", "--until", "2h"}, "--since must be before --until, and before now", now},
 		"from nowhere":                {[]string{"--from", "s3"}, `--from must be store, dlq or archive, not "s3"`, now},
 		"an archive since ever":       {[]string{"--from", "archive"}, "say from when on, with --since: an archive holds weeks", now},
@@ -176,15 +174,15 @@ func TestWhatAReplaysFlagsMayBe(t *testing.T) {
 		"a secret outside the scheme": {[]string{"--secret", "/other"}, "the secret's name is outside /bank/{env}/{domain}/{service}/{name}", now},
 	} {
 		r := replayingOf(nil)
-		r.since, r.from = "", fromStore
+		r.since, r.from = timeFlag{}, fromStore
 		changed := map[string]bool{}
 		for flag, value := range pairs(c.args) {
 			changed[strings.TrimPrefix(flag, "--")] = true
 			switch flag {
 			case "--since":
-				r.since = value
+				must(t, r.since.Set(value))
 			case "--until":
-				r.until = value
+				must(t, r.until.Set(value))
 			case "--from":
 				r.from = value
 			case "--secret":
@@ -206,6 +204,13 @@ func TestWhatAReplaysFlagsMayBe(t *testing.T) {
 		if got != c.want || err == nil && !r.sinceAt.Equal(c.from) {
 			t.Errorf("%s: got %q, since %v", name, got, r.sinceAt)
 		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

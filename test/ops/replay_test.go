@@ -206,23 +206,6 @@ func twoPeopleReplayAtOnce(w *world) {
 	}
 }
 
-// anEventThatWasLost is found by the schedule's tick: there is nothing to replay.
-func anEventThatWasLost(w *world) {
-	before := w.begin()
-	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil {
-		w.Fatal(err)
-	}
-	w.tick()
-	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged || w.read() == before {
-		w.Errorf("found: %+v", d)
-	}
-	out := w.succeed(on("replay", "--reason", "INC-4711")...)
-	if !strings.HasSuffix(out, "there is nothing to send again\n") {
-		w.Errorf("replay says\n%s", out)
-	}
-	w.wantRecorded()
-}
-
 func replaysThatCannotBeUnderstood(w *world) {
 	for name, c := range map[string]struct {
 		args []string

@@ -18,8 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
@@ -59,6 +61,7 @@ type world struct {
 	tables       *tables.Tables
 	secrets      *secrets.Manager
 	host         *functions.Host
+	client       *awsdynamodb.Client
 	store        *dynamodb.Store
 	reports      *dynamodb.Reports
 	sts          string // where the third party's is
@@ -87,11 +90,11 @@ func newWorld(t *testing.T, program, artifact string) *world {
 	if err := w.tables.CreateTables("pk", "sk", changesTable, operationsTable, reportsTable); err != nil {
 		t.Fatal(err)
 	}
-	client := awsdynamodb.New(awsdynamodb.Options{
+	w.client = awsdynamodb.New(awsdynamodb.Options{
 		Region: region, HTTPClient: &http.Client{Transport: w.tables.RoundTripper()},
 		Credentials: credentials.NewStaticCredentialsProvider("placeholder", "placeholder", ""),
 	})
-	w.store, w.reports = dynamodb.New(client, changesTable, operationsTable), dynamodb.NewReports(client, reportsTable)
+	w.store, w.reports = dynamodb.New(w.client, changesTable, operationsTable), dynamodb.NewReports(w.client, reportsTable)
 	w.secrets = secrets.New(secrets.Config{Region: region, Account: w.account})
 	if w.host, err = functions.New(functions.Config{Region: region, AccountID: w.account, Output: w.output, Before: w.before}); err != nil {
 		t.Fatal(err)
@@ -111,6 +114,18 @@ func (w *world) before(i functions.Invocation) error {
 		return &functions.Refusal{Status: http.StatusTooManyRequests, Type: "TooManyRequestsException", Message: "Rate Exceeded."}
 	}
 	return nil
+}
+
+// wake has the emulator answer who somebody is once: its first answer takes longer than the broadcaster waits for one.
+func wake(t *testing.T) {
+	t.Helper()
+	client := awssts.New(awssts.Options{
+		Region: region, BaseEndpoint: aws.String(os.Getenv("MINISTACK_ENDPOINT")),
+		Credentials: credentials.NewStaticCredentialsProvider(oncallAccount, "placeholder", ""),
+	})
+	if _, err := client.GetCallerIdentity(t.Context(), &awssts.GetCallerIdentityInput{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func build(t *testing.T, name string, flags ...string) (program string) {
@@ -159,29 +174,31 @@ func (w *world) deploy(artifact string) {
 	}))
 	w.Cleanup(server.Close)
 	w.endpoint = server.URL
-	for _, f := range []functions.Function{
-		{
-			Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume", "invalidate", "replay"},
-			Env: []string{
-				"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
-				"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-				"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
-			},
+	w.put(functions.Function{
+		Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume", "invalidate", "replay", "apply"},
+		Env: []string{
+			"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
+			"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
+			"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
 		},
-		{
-			Name: consumer, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
-			Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
-			Env: []string{
-				"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + consumer,
-				"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
-				"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-			},
+	})
+	w.deployConsumer(consumer)
+}
+
+// deployConsumer deploys a function whose client follows the log and takes invalidations.
+func (w *world) deployConsumer(name string) {
+	w.Helper()
+	w.put(functions.Function{
+		Name: name, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+		Env: []string{
+			"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + name,
+			"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
+			"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
 		},
-	} {
-		w.put(f)
-	}
+	})
 }
 
 // put deploys a function, or another version of it.
@@ -237,14 +254,16 @@ func (w *world) invoke(function, payload string) (answer string, failed bool) {
 }
 
 // read has the consumer use the secret, and returns what proves which value it used.
-func (w *world) read() string {
+func (w *world) read() string { return w.readIn(consumer) }
+
+func (w *world) readIn(function string) string {
 	w.Helper()
-	answer, failed := w.invoke(consumer, `{"read":["`+neon+`"],"challenge":"c"}`)
+	answer, failed := w.invoke(function, `{"read":["`+neon+`"],"challenge":"c"}`)
 	var is struct {
 		Values []struct{ Proof, Error string }
 	}
 	if err := json.Unmarshal([]byte(answer), &is); failed || err != nil || len(is.Values) != 1 || is.Values[0].Proof == "" {
-		w.Fatalf("the consumer answers %s", answer)
+		w.Fatalf("%s answers %s", function, answer)
 	}
 	return is.Values[0].Proof
 }
@@ -270,6 +289,7 @@ func (w *world) oncall() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + w.who, "AWS_SECRET_ACCESS_KEY=placeholder",
 		"AWS_ENDPOINT_URL=" + w.sts, "AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint,
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
 	}
 }
 
