@@ -90,8 +90,10 @@ func aLeakedSecretIsAnnouncedByHand(w *world) {
 	if head, err := w.store.Row(w.Context(), 0); err != nil || head.Revision != 1 {
 		w.Fatalf("after a dry run: revision %d, %v", head.Revision, err)
 	}
-	w.wantText("invalidate-moved", invalidate())
-	// The next step in the runbook is broadcaster wait: what it waits for is this.
+	announced := invalidate()
+	w.wantText("invalidate-moved", announced)
+	_, next, _ := strings.Cut(announced, "next: broadcaster ")
+	w.succeed(strings.Fields(next)...) // it waits until every service has the new version
 	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged || d.Ack == nil || d.Ack.Revision != 2 {
 		w.Errorf("delivered %+v", d)
 	}
