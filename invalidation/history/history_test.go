@@ -175,6 +175,17 @@ func TestHowASecretStoodAtATime(t *testing.T) {
 	}
 }
 
+// TestAServiceHasAppliedItWhenAllItsFunctionsHave: one of them is not enough.
+func TestAServiceHasAppliedItWhenAllItsFunctionsHave(t *testing.T) {
+	h := historytest.New(t)
+	row := h.Moved(neon, 1, noon())
+	h.Deliver(row, historytest.Acked(row, "api", "e1", 0, wire.Applied), historytest.Owed(row, "api", 0, invalidation.Undelivered, invalidation.Throttled))
+	then, err := readerOf(t, on(h)).At(t.Context(), historytest.Name(neon), noon().Add(time.Minute))
+	if err != nil || len(then.Applied) != 0 || !slices.Equal(then.Others, []string{"api"}) {
+		t.Errorf("%+v, %v", then, err)
+	}
+}
+
 func TestChangesOfATime(t *testing.T) {
 	h := historytest.New(t)
 	for minute := range 30 {
@@ -312,6 +323,12 @@ func TestHealth(t *testing.T) {
 	h.Report(historytest.Report("secret-broadcaster-canary", "c1", row.Time.Add(3*time.Second), 2, historytest.Holding("secret-broadcaster/canary", 2)))
 	if is, err = r.Health(t.Context(), h.Store, parked(0)); err != nil || !is.Canary.Served || !is.Canary.Reported.Equal(row.Time.Add(3*time.Second)) {
 		t.Errorf("a canary that has reported: %+v, %v", is.Canary, err)
+	}
+	cannot := historytest.Holding("secret-broadcaster/canary", 2)
+	cannot.Outcome = wire.Failed
+	h.Report(historytest.Report("secret-broadcaster-canary", "c1", row.Time.Add(4*time.Second), 2, cannot))
+	if is, err = r.Health(t.Context(), h.Store, parked(0)); err != nil || is.Canary.Served {
+		t.Errorf("a canary that cannot use it: %+v, %v", is.Canary, err)
 	}
 	cfg.Now = func() time.Time { return noon().Add(3 * time.Hour) }
 	if is, err = readerOf(t, cfg).Health(t.Context(), h.Store, parked(0)); err != nil || is.Lag != 0 || is.LongestLag != 0 {
