@@ -140,7 +140,10 @@ func TestOutcomesAreThoseOfAService(t *testing.T) {
 		}
 	}
 	before := w.transport.count("Query")
-	for range w.store.Outcomes(t.Context(), 7, "") {
+	for _, err := range w.store.Outcomes(t.Context(), 7, "") {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if pages := w.transport.count("Query") - before; pages != 1 {

@@ -41,11 +41,11 @@ func TestTheNameOfASecret(t *testing.T) {
 		historytest.ARN("neon/with-a1b2c3"): historytest.Name("neon/with-a1b2c3"),
 		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + historytest.Name(neon):               historytest.Name(neon),
 		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + historytest.Name("neon/with-a1b2c3"): historytest.Name("neon/with-a1b2c3"),
-		"/bank/prod/kyc/neon/password":                                                      "not a secret of this domain",
-		"/bank/prod/payments-archive/password":                                              "not a secret of this domain",
+		"/bank/prod/kyc/neon/password":         "not a secret of this domain",
+		"/bank/prod/payments-archive/password": "not a secret of this domain",
 		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:/bank/prod/kyc/neon/password": "not a secret of this domain",
-		"arn:aws:secretsmanager":                                                            "not a secret of this domain",
-		historytest.ARN("neon/other"):                                                       "not known to the broadcaster",
+		"arn:aws:secretsmanager":      "not a secret of this domain",
+		historytest.ARN("neon/other"): "not known to the broadcaster",
 	} {
 		name, err := readerOf(t, on(h)).Name(t.Context(), id)
 		if name != want && (err == nil || !strings.Contains(err.Error(), want)) {
@@ -227,7 +227,10 @@ func TestChangesOfATime(t *testing.T) {
 	if got := strings.Count(list(-100, 100), " "); got != 29 {
 		t.Errorf("all: %d", got+1)
 	}
-	for range readerOf(t, on(h)).Changes(t.Context(), noon(), noon().Add(time.Hour)) {
+	for _, err := range readerOf(t, on(h)).Changes(t.Context(), noon(), noon().Add(time.Hour)) {
+		if err != nil {
+			t.Error(err)
+		}
 		break // whoever ends early ends all
 	}
 }
@@ -369,7 +372,10 @@ func TestFollow(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
-		for range readerOf(t, on(h)).Follow(t.Context(), 2) {
+		for _, err := range readerOf(t, on(h)).Follow(t.Context(), 2) {
+			if err != nil {
+				t.Error(err)
+			}
 			break
 		}
 	})

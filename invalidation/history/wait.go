@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,9 +19,6 @@ const (
 	// late is how long Secrets Manager may answer with a version of before a change.
 	late = time.Minute
 )
-
-// ErrNotYet: what was waited for has not come, or cannot come by itself.
-var ErrNotYet = errors.New("not yet")
 
 // Awaited says what Wait waits for.
 type Awaited struct {
