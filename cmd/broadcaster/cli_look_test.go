@@ -106,6 +106,17 @@ func TestWatching(t *testing.T) {
 	}
 }
 
+// TestWatchingGoesOn when a look fails, unless it is the first one.
+func TestWatchingGoesOn(t *testing.T) {
+	p := payments(t)
+	p.show(t, example{command: "status neon/another --watch", code: exitFailed})
+	p.refuse = func(action string, n int) bool { return action == "dynamodb:BatchGetItem" && n == 3 }
+	stdout, _ := p.show(t, example{command: "status --watch", lines: 11})
+	if _, after, found := strings.Cut(stdout, "broadcaster: reading secrets' rows: "); !found || !strings.Contains(after, "log       revision 8") {
+		t.Errorf("got\n%s", stdout)
+	}
+}
+
 // TestWaitingForWhatComes: the command waits, and its default for certain has no end.
 func TestWaitingForWhatComes(t *testing.T) {
 	p := newPast(t)
