@@ -87,7 +87,11 @@ func commands(now func() time.Time) []*cobra.Command {
 		newTail(now),
 		newPause(),
 		newResume(),
+		newInvalidate(),
+		newReplay(),
+		newSubscriptions(),
 		newDoctor(),
+		newAudit(),
 		newVersion(),
 		newCompletion(),
 	}

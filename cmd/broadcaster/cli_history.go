@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -101,16 +103,23 @@ func (f *timeFlag) String() string {
 
 // Set implements pflag.Value.
 func (f *timeFlag) Set(text string) error {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil && n > 0 {
+			*f = timeFlag{ago: time.Duration(n) * 24 * time.Hour}
+			return nil
+		}
+	}
 	if d, err := time.ParseDuration(text); err == nil && d > 0 {
 		*f = timeFlag{ago: d}
 		return nil
 	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return fmt.Errorf("must be a duration, as 30m, or a time, as 2026-11-23T10:00:00Z")
+	for _, form := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(form, text); err == nil {
+			*f = timeFlag{at: at}
+			return nil
+		}
 	}
-	*f = timeFlag{at: at}
-	return nil
+	return errors.New("must be how long ago, as 30m or 7d, or a time, as 2026-11-23 or 2026-11-23T10:00:00Z")
 }
 
 // Type implements pflag.Value.
@@ -118,9 +127,9 @@ func (f *timeFlag) Type() string { return "time" }
 
 func (f *timeFlag) set() bool { return *f != timeFlag{} }
 
-// time returns the time that is meant.
+// time returns the time that is meant; zero if none is.
 func (f *timeFlag) time(now time.Time) time.Time {
-	if f.at.IsZero() {
+	if f.ago > 0 {
 		return now.Add(-f.ago)
 	}
 	return f.at

@@ -20,12 +20,12 @@ func TestLookingInTheWrongWay(t *testing.T) {
 		"status one two" + here:                              "broadcaster status takes one secret at most",
 		"status neon/password --service payments-api" + here: "ask for a secret or for a --service, not for both",
 		"status --at 30m" + here:                             "--at is about a secret: name it",
-		"status neon/password --at yesterday" + here:         "must be a duration, as 30m, or a time, as 2026-11-23T10:00:00Z",
+		"status neon/password --at yesterday" + here:         "must be how long ago, as 30m or 7d, or a time, as 2026-11-23 or 2026-11-23T10:00:00Z",
 		"status --watch --json" + here:                       "--watch goes with neither --json nor --at",
 		"status neon/password --watch --at 30m" + here:       "--watch goes with neither --json nor --at",
 		"status":                                 "name the broadcaster with --env and --domain",
 		"changes now" + here:                     "broadcaster changes takes no argument",
-		"changes --since -5m" + here:             "must be a duration, as 30m, or a time",
+		"changes --since -5m" + here:             "must be how long ago, as 30m or 7d, or a time",
 		"missed now" + here:                      "broadcaster missed takes no argument",
 		"wait" + here:                            "broadcaster wait takes one secret: its name, what follows /bank/{env}/{domain}/, or its ARN",
 		"wait neon/password --within -1s" + here: "--within must not be negative",
@@ -195,7 +195,7 @@ func TestTimesAsPeopleReadThem(t *testing.T) {
 
 func TestATimeFlag(t *testing.T) {
 	now := day("10:00:00")
-	for text, want := range map[string]time.Time{"30m": day("09:30:00"), "2026-11-23T08:00:00Z": day("08:00:00"), "2026-11-23T09:00:00+01:00": day("08:00:00")} {
+	for text, want := range map[string]time.Time{"30m": day("09:30:00"), "2026-11-23T08:00:00Z": day("08:00:00"), "2026-11-23T09:00:00+01:00": day("08:00:00"), "2026-11-23": day("00:00:00"), "1d": now.Add(-24 * time.Hour)} {
 		var f timeFlag
 		if err := f.Set(text); err != nil || !f.time(now).Equal(want) || f.String() == "" || !f.set() {
 			t.Errorf("%s: %v, %v", text, f.time(now), err)

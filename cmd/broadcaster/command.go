@@ -33,6 +33,9 @@ func commandKinds() []commandKind {
 	return []commandKind{
 		{pauseCommand, setPause},
 		{resumeCommand, setPause},
+		{invalidateCommand, invalidate},
+		{replayCommand, replay},
+		{applyCommand, applyManifest},
 	}
 }
 

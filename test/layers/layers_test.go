@@ -50,6 +50,7 @@ func layers() []layer {
 		{"subscribers", []string{"events", yaml}, "subscribers says who wants to know; it knows neither the decision nor the clients nor AWS"},
 		{"invalidation", decision[1:], "invalidation decides and has no AWS SDK: what talks to AWS is an edge below it"},
 		{"invalidation/history", decision, "history says what has happened and has no AWS SDK: what it reads comes from an edge"},
+		{"invalidation/audit", append([]string{"invalidation/history"}, decision...), "audit is evidence from what history reads; it has no AWS SDK"},
 		{
 			"invalidation/history/historytest", append([]string{"invalidation/dynamodb", "internal/local/tables", sdk}, decision...),
 			"what writes histories for tests has the store that is deployed, on the stand-in of DynamoDB",
@@ -58,6 +59,7 @@ func layers() []layer {
 		{"invalidation/lambda", edge, edges},
 		{"invalidation/connection", []string{sdk}, "what the broadcaster and its clients send requests with knows neither"},
 		{"invalidation/secretsmanager", edge, edges},
+		{"invalidation/cloudwatchlogs", []string{sdk}, "who reads logs knows AWS only"},
 		{"invalidation/sqs", edge, edges},
 		{"invalidation/sts", edge, edges},
 		{"invalidation/eventbridge", []string{"events", sdk, smithy}, "rotation functions link it: it knows the event and AWS, nothing of the broadcaster"},

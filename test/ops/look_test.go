@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -15,27 +13,6 @@ import (
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
-
-// begin makes the secret, has the broadcaster begin and the consumer read.
-func (w *world) begin() {
-	w.Helper()
-	if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "value 0"}); err != nil {
-		w.Fatal(err)
-	}
-	w.tick()
-	w.read()
-	w.until("the consumer's report", func() bool {
-		all, err := w.reports.All(w.Context())
-		return err == nil && len(all) == 1
-	})
-}
-
-func (w *world) tick() {
-	w.Helper()
-	if answer, failed := w.invoke(broadcaster+":live", `{"id":"tick-1","source":"aws.events","detail-type":"Scheduled Event","detail":{}}`); failed {
-		w.Fatalf("the broadcaster fails: %s", answer)
-	}
-}
 
 // look runs a command that reads, and decodes what it prints.
 func (w *world) look(into any, args ...string) (code int) {
@@ -78,27 +55,7 @@ func whoLooksSeesWhatHappened(w *world) {
 	if code := w.look(&changes, "changes", "--since", "10m"); code != 0 || len(changes.Changes) != 1 || changes.Changes[0].Deliveries.Acknowledged != 1 {
 		w.Errorf("changes: %d, %+v", code, changes)
 	}
-	w.documented()
-}
-
-// documented runs what README.md shows, in its order.
-func (w *world) documented() {
-	w.Helper()
-	document, err := os.ReadFile("../../README.md")
-	if err != nil {
-		w.Fatal(err)
-	}
-	commands := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster ((?:status|changes|missed|wait) .*)$`).FindAllStringSubmatch(string(document), -1)
-	for _, c := range commands {
-		shell := exec.CommandContext(w.Context(), "bash", "-c", w.program+" "+c[1])
-		shell.Env = w.oncall()
-		if out, err := shell.CombinedOutput(); err != nil || len(out) == 0 {
-			w.Errorf("%s: %v\n%s", c[0], err, out)
-		}
-	}
-	if len(commands) != 5 {
-		w.Errorf("README.md shows %d commands", len(commands))
-	}
+	w.runDocumented("status|changes|missed|wait", 5, "README.md")
 }
 
 // whoWaitsHearsWhenItIsThere: by the ack of a warm environment; not while pushes are paused, and what to do then.
@@ -145,7 +102,7 @@ func whoWaitsHearsWhenItIsThere(w *world) {
 
 // aLostEventIsFoundAndTold by the next tick.
 func aLostEventIsFoundAndTold(w *world) {
-	w.begin()
+	before := w.begin()
 	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil { // and no event
 		w.Fatal(err)
 	}
@@ -162,6 +119,10 @@ func aLostEventIsFoundAndTold(w *world) {
 	if code := w.look(&missed, "missed"); code != 0 || len(missed.Missed) != 1 || missed.Missed[0].How != history.MissedFound || missed.Missed[0].Secrets[0] != neon {
 		w.Errorf("missed: %d, %+v", code, missed)
 	}
+	if out := w.succeed(on("replay", "--reason", "INC-4711")...); !strings.HasSuffix(out, "there is nothing to send again\n") || w.read() == before {
+		w.Errorf("replay says\n%s", out)
+	}
+	w.wantRecorded()
 }
 
 // A following is a command under way that ends with Ctrl-C.
