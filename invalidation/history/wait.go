@@ -99,7 +99,7 @@ func (r *Reader) Wait(ctx context.Context, a Awaited) (Waited, error) {
 			return is, fmt.Errorf("%w: %v were given", ErrNotYet, a.Within)
 		}
 		again := now.Add(max(lookEvery, 4*now.Sub(began))) // a large domain is not looked at all the time
-		if !target.IsZero() {
+		if target.After(began) { // else something else is missing
 			again = target
 		}
 		if a.Within > 0 && w.until.Before(again) {
