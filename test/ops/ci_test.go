@@ -104,7 +104,7 @@ func (r *runner) pathWithAdded() string {
 // theWorkflowPlansAndApplies: a pull request shows, a merge applies, and what fails is red.
 func theWorkflowPlansAndApplies(w *world) {
 	t := w.T
-	w.begin()
+	w.beginWithMail()
 	r := w.runner()
 	if plan, apply := r.workflow.Jobs["plan"].If, r.workflow.Jobs["apply"].If; plan != "github.event_name == 'pull_request'" || apply != "github.event_name == 'push'" {
 		t.Errorf("plan runs if %s, apply if %s", plan, apply)
