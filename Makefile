@@ -58,7 +58,7 @@ fmt: ## Format
 	$(TOOL) gofumpt -w .
 
 bench: $(NODE_MODULES) ## Benchmarks beside their baselines, and a summary of the ratios: docs/performance.md
-	set -o pipefail; go test -run '^$$' -bench . -benchtime $(BENCH_TIME) ./test/bench | go run ./test/bench/summary
+	set -o pipefail; HISTORY_CHANGES=100000 go test -run '^$$' -bench . -benchtime $(BENCH_TIME) -timeout 30m ./test/bench | go run ./test/bench/summary
 	go test -run '^$$' -bench 'Parse|Match' -benchtime 1s ./events ./subscribers
 	npm run build --prefix $(NODE)
 	node $(NODE)/scripts/bench.mjs
