@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 )
 
@@ -50,21 +53,9 @@ func TestPackageIsReproducible(t *testing.T) {
 	for _, dist := range []string{first, second} {
 		tool(t, root, []string{"MAKEFLAGS="}, "make", "package", "DIST="+dist)
 	}
-	for _, name := range []string{"broadcaster.zip", "broadcaster.cdx.json"} {
+	for _, name := range []string{"broadcaster.zip", "broadcaster.cdx.json", "canary.zip", "canary.cdx.json"} {
 		if !bytes.Equal(fileIn(t, first, name), fileIn(t, second, name)) {
 			t.Errorf("%s is not the same twice", name)
-		}
-	}
-	content := fileIn(t, first, "broadcaster.zip")
-	archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var packed []string
-	for _, file := range archive.File {
-		packed = append(packed, file.Name)
-		if want := map[bool]os.FileMode{true: 0o755, false: 0o644}[file.Name == "bootstrap"]; file.Mode() != want || file.Modified.Year() != 1980 {
-			t.Errorf("%s is of mode %v and of %v", file.Name, file.Mode(), file.Modified)
 		}
 	}
 	manifests, err := filepath.Glob(filepath.Join(root, "infra/subscriptions/*/*.yaml"))
@@ -75,10 +66,36 @@ func TestPackageIsReproducible(t *testing.T) {
 	for _, manifest := range manifests {
 		want = append(want, "subscriptions/"+filepath.Base(filepath.Dir(manifest))+"/"+filepath.Base(manifest))
 	}
+	wantPacked(t, fileIn(t, first, "broadcaster.zip"), want)
+	wantPacked(t, fileIn(t, first, "canary.zip"), want[:1])
+}
+
+// wantPacked: these files and no others, the first of them a program for arm64.
+func wantPacked(t *testing.T, content []byte, want []string) {
+	t.Helper()
+	archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed []string
+	for _, file := range archive.File {
+		packed = append(packed, file.Name)
+		if mode := map[bool]os.FileMode{true: 0o755, false: 0o644}[file.Name == "bootstrap"]; file.Mode() != mode || file.Modified.Year() != 1980 {
+			t.Errorf("%s is of mode %v and of %v", file.Name, file.Mode(), file.Modified)
+		}
+	}
 	if !slices.Equal(want, packed) {
 		t.Errorf("packed are %v, want %v", packed, want)
 	}
-	program, err := elf.NewFile(bytes.NewReader(fileIn(t, first, "bootstrap")))
+	file, err := archive.Open("bootstrap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := elf.NewFile(bytes.NewReader(text))
 	if err != nil || program.Machine != elf.EM_AARCH64 {
 		t.Errorf("the binary is for %v: %v", program.Machine, err)
 	}
@@ -88,32 +105,34 @@ func TestPackageIsReproducible(t *testing.T) {
 func TestTheBillOfMaterialsIsTheBinarys(t *testing.T) {
 	dist := t.TempDir()
 	tool(t, root, []string{"MAKEFLAGS="}, "make", "package", "DIST="+dist)
-	var bill struct {
-		Components []struct{ Name, Version string }
-	}
-	if err := json.Unmarshal(fileIn(t, dist, "broadcaster.cdx.json"), &bill); err != nil {
-		t.Fatal(err)
-	}
-	var listed, linked []string
-	for _, c := range bill.Components {
-		if c.Name != "std" {
-			listed = append(listed, c.Name+" "+c.Version)
+	for name, program := range map[string]string{"broadcaster.cdx.json": "bootstrap", "canary.cdx.json": "canary/bootstrap"} {
+		var bill struct {
+			Components []struct{ Name, Version string }
 		}
-	}
-	for line := range strings.Lines(tool(t, root, nil, "go", "version", "-m", filepath.Join(dist, "bootstrap"))) {
-		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "dep" {
-			linked = append(linked, fields[1]+" "+fields[2])
+		if err := json.Unmarshal(fileIn(t, dist, name), &bill); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if !slices.Equal(linked, listed) || len(linked) < 10 {
-		t.Errorf("listed are %v, linked are %v", listed, linked)
-	}
-	script := `import sys
+		var listed, linked []string
+		for _, c := range bill.Components {
+			if c.Name != "std" {
+				listed = append(listed, c.Name+" "+c.Version)
+			}
+		}
+		for line := range strings.Lines(tool(t, root, nil, "go", "version", "-m", filepath.Join(dist, program))) {
+			if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "dep" {
+				linked = append(linked, fields[1]+" "+fields[2])
+			}
+		}
+		if !slices.Equal(linked, listed) || len(linked) < 10 {
+			t.Errorf("%s: listed are %v, linked are %v", name, listed, linked)
+		}
+		script := `import sys
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 wrong = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read())
 sys.exit(str(wrong) if wrong else 0)`
-	tool(t, root, nil, variable(t, "LINT_PYTHON"), "-c", script, filepath.Join(dist, "broadcaster.cdx.json"))
+		tool(t, root, nil, variable(t, "LINT_PYTHON"), "-c", script, filepath.Join(dist, name))
+	}
 }
 
 func TestAnInvalidManifestIsNotPacked(t *testing.T) {
@@ -162,6 +181,9 @@ func TestADryRunSaysWhatWouldBeDone(t *testing.T) {
 			t.Errorf("nothing is said of %q:\n%s", part, out)
 		}
 	}
+	if strings.Contains(out, "CanaryArtifactKey") {
+		t.Errorf("an older broadcaster brings an older canary:\n%s", out)
+	}
 	if out, err := run("prod", "payments"); err != nil || strings.Contains(out, "platform.yaml") || strings.Count(out, "domain.yaml") != 1 {
 		t.Errorf("one domain: %v\n%s", err, out)
 	}
@@ -182,7 +204,8 @@ func TestTemplatesCanBeSentAsTheyAre(t *testing.T) {
 }
 
 // TestDeployedDomainsFollowTheirSecrets deploys by infra/deploy.sh with the AWS CLI to the emulator, changes a secret of one domain
-// by Secrets Manager's API, and finds the change in this domain's log and in no other's.
+// by Secrets Manager's API, and finds the change in this domain's log and in no other's. Then this domain's canary does the same
+// by itself, and is served.
 //
 // What the emulator cannot, by name: it does not know AWS::Events::Archive and AWS::Events::EventBusPolicy, so these two are left
 // out; it runs the binary on this machine, so the binary is built for this machine; it does not tell a Go function where it is, so
@@ -229,11 +252,41 @@ func TestDeployedDomainsFollowTheirSecrets(t *testing.T) {
 	if !strings.Contains(rows, name) || strings.Contains(rows, "first") || strings.Contains(rows, "second") {
 		t.Errorf("the log says %s", rows)
 	}
+	functions, served := lambda.NewFromConfig(on), map[string]bool{}
+	for range 3 { // the first makes the second version, the others move AWSCURRENT between the two
+		answer, log := canaryRuns(ctx, t, functions, "dev-payments-canary")
+		var run struct{ Secret, VersionID string }
+		if err := json.Unmarshal([]byte(answer), &run); err != nil || run.Secret != "/bank/dev/payments/secret-broadcaster/canary" {
+			t.Fatalf("%v: %s", err, answer)
+		}
+		if !strings.Contains(log, `"CanarySucceeded":1`) || !strings.Contains(log, `"ChangeToServed":`) {
+			t.Errorf("it measured nothing:\n%s", log)
+		}
+		served[run.VersionID] = true
+		rowsWith(ctx, t, tables, "dev-payments-changes", run.VersionID)
+	}
+	if len(served) != 2 {
+		t.Errorf("it was served %v", served)
+	}
 	for _, other := range []string{"dev-payments-archive-changes", "dev-kyc-changes"} {
-		if rows := logOf(t.Context(), t, tables, other); strings.Contains(rows, "connection-string") {
+		if rows := logOf(t.Context(), t, tables, other); strings.Contains(rows, "/bank/dev/payments/") {
 			t.Errorf("%s has a change of payments: %s", other, rows)
 		}
 	}
+}
+
+// canaryRuns invokes a deployed canary, as its schedule does, and returns what it answers and what it logs.
+func canaryRuns(ctx context.Context, t testing.TB, functions *lambda.Client, function string) (answer, log string) {
+	t.Helper()
+	out, err := functions.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, LogType: "Tail", Payload: []byte(`{"detail-type":"Scheduled Event"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := base64.StdEncoding.DecodeString(aws.ToString(out.LogResult))
+	if err != nil || out.FunctionError != nil {
+		t.Fatalf("%v: %s: %s\n%s", err, aws.ToString(out.FunctionError), out.Payload, text)
+	}
+	return string(out.Payload), string(text)
 }
 
 // prepare makes a folder to deploy from: the templates less what the emulator cannot, manifests of these domains of dev, a zip for
@@ -272,8 +325,11 @@ func prepare(t testing.TB, dir, endpoint string, domains ...string) {
 		write("infra/subscriptions/dev/"+domain+".yaml", strings.Replace(manifest, "domain: payments", "domain: "+domain, 1), 0o600)
 	}
 	write("dist/.keep", "", 0o600)
-	tool(t, root, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + runtime.GOARCH}, "go", "build", "-tags", "lambda.norpc,lambdaartifact", "-trimpath", "-o", filepath.Join(dir, "dist/bootstrap"), "./cmd/broadcaster")
+	for program, bootstrap := range map[string]string{"./cmd/broadcaster": "dist/bootstrap", "./cmd/canary": "dist/canary/bootstrap"} {
+		tool(t, root, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + runtime.GOARCH}, "go", "build", "-tags", "lambda.norpc,lambdaartifact", "-trimpath", "-o", filepath.Join(dir, bootstrap), program)
+	}
 	tool(t, root, nil, "go", "run", "./infra/pack", "-bootstrap", filepath.Join(dir, "dist/bootstrap"), "-subscriptions", filepath.Join(dir, "infra/subscriptions"), "-dist", filepath.Join(dir, "dist"))
+	tool(t, root, nil, "go", "run", "./infra/pack", "-bootstrap", filepath.Join(dir, "dist/canary/bootstrap"), "-name", "canary", "-subscriptions", "", "-dist", filepath.Join(dir, "dist"))
 	write("bin/aws", fmt.Sprintf("#!/bin/sh\nexec %s -m awscli \"$@\"\n", variable(t, "AWS_PYTHON")), 0o700)
 }
 

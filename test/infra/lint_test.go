@@ -99,7 +99,7 @@ func TestCheckovIsClean(t *testing.T) {
 
 // TestEverySuppressionHasItsReason: and nothing is suppressed from outside the templates.
 func TestEverySuppressionHasItsReason(t *testing.T) {
-	reason := regexp.MustCompile(`^# checkov:skip=CKV2?_[A-Z0-9_]+: \S.{20,}$`)
+	reason := regexp.MustCompile(`^# checkov:skip=CKV_[A-Z0-9_]+: \S.{20,}$`)
 	found := 0
 	for _, file := range templates(t) {
 		text, err := os.ReadFile(file)
