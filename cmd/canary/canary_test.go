@@ -103,7 +103,7 @@ func TestWhatCannotBeReadFails(t *testing.T) {
 	})
 }
 
-// TestTheCanaryReportsAsEveryClientDoes.
+// TestTheCanaryReportsAsEveryClientDoes, and that it takes no pushes.
 func TestTheCanaryReportsAsEveryClientDoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -119,7 +119,7 @@ func TestTheCanaryReportsAsEveryClientDoes(t *testing.T) {
 			t.Fatalf("%+v, %v", reports, err)
 		}
 		is := reports[0]
-		if is.Service != "secret-broadcaster-canary" || is.Revision < 2 || len(is.Secrets) != 1 || is.Secrets[0].Name != name || is.Secrets[0].Outcome != wire.Applied {
+		if is.Service != "secret-broadcaster-canary" || is.Revision < 2 || is.TakesInvalidations || len(is.Secrets) != 1 || is.Secrets[0].Name != name || is.Secrets[0].Outcome != wire.Applied {
 			t.Errorf("it reports %+v", is)
 		}
 	})

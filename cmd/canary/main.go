@@ -64,5 +64,5 @@ func newHandler(on aws.Config, getenv func(string) string, logger *slog.Logger, 
 		env: cfg.Env, domain: cfg.Domain, name: name, vault: secretsmanager.NewFromConfig(on),
 		cache: cache, secret: cache.Secret(name), logger: logger, metrics: metrics,
 	}
-	return cache.Wrap(lambda.NewHandler(c.handle)), nil
+	return lambda.NewHandler(c.handle), nil // not wrapped: it takes no pushes, which would reach another environment than the one that waits
 }
