@@ -37,6 +37,8 @@ const (
 	looks = 2
 	// maxPerRow keeps a transaction far below DynamoDB's 100 items.
 	maxPerRow = 40
+	// auditHashBytes is what the store adds to a row: the hash of its audit record.
+	auditHashBytes = len(`"auditHash":"",`) + 64
 )
 
 // Confirm makes the log say what is current now for the signals' secrets. The result has one Handling per signal, in
@@ -205,11 +207,9 @@ func (t *batch) round(ctx context.Context) error {
 	if len(a.Row.Changes) == 0 {
 		return nil
 	}
-	row, err := t.b.cfg.Log.Append(ctx, a)
-	if err != nil {
-		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	if err := t.b.append(ctx, a); err != nil {
+		return err
 	}
-	t.b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
 	for name, again := range again {
 		t.end(name, again, Appended)
 	}
@@ -319,13 +319,23 @@ func (b *Broadcaster) newAppend(head Position) Append {
 	}}
 }
 
+// append writes a row and logs its hash, where who may write the store cannot change it: package audit compares them.
+func (b *Broadcaster) append(ctx context.Context, a Append) error {
+	row, err := b.cfg.Log.Append(ctx, a)
+	if err != nil {
+		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	}
+	b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
+	return nil
+}
+
 // add puts a change into the row if it still fits.
 func (t *batch) add(a *Append, v verdict, name string) bool {
 	changes := append(a.Row.Changes[:len(a.Row.Changes):len(a.Row.Changes)], *v.change)
 	row := a.Row
 	row.Changes = changes
 	body, err := json.Marshal(row)
-	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body) > wire.MaxRowBytes) {
+	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body)+auditHashBytes > wire.MaxRowBytes) {
 		return false
 	}
 	a.Row.Changes = changes
@@ -388,7 +398,7 @@ func (b *Broadcaster) Begin(ctx context.Context) error {
 	if snapshot.Head.Revision > 0 {
 		return nil
 	}
-	_, err = b.cfg.Log.Append(ctx, b.newAppend(Position{}))
+	err = b.append(ctx, b.newAppend(Position{}))
 	if err != nil && !errors.Is(err, ErrConflict) { // a conflict: another began it
 		return fmt.Errorf("beginning the log: %w", err)
 	}

@@ -76,6 +76,7 @@ func commands() []*cobra.Command {
 		newPause(),
 		newResume(),
 		newDoctor(),
+		newAudit(),
 		newVersion(),
 		newCompletion(),
 	}

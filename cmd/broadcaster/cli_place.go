@@ -56,10 +56,11 @@ func (p *place) find(ctx context.Context) (aws.Config, error) {
 // A deployment is a domain whose store can be read.
 type deployment struct {
 	place
-	aws     aws.Config
-	account string
-	store   *dynamodb.Store
-	reports *dynamodb.Reports
+	aws      aws.Config
+	account  string
+	logGroup string // of the broadcaster
+	store    *dynamodb.Store
+	reports  *dynamodb.Reports
 }
 
 // open finds the domain's tables in the broadcaster's own configuration.
@@ -83,9 +84,12 @@ func (p place) open(ctx context.Context) (deployment, error) {
 	if env, domain := set[prefix+"ENV"], set[prefix+"DOMAIN"]; env != p.env || domain != p.domain {
 		return deployment{}, fmt.Errorf("%s is not the broadcaster of %s/%s: name that with --function", p.function, p.env, p.domain)
 	}
-	tables := awsdynamodb.NewFromConfig(on)
+	tables, group := awsdynamodb.NewFromConfig(on), "/aws/lambda/"+aws.ToString(out.FunctionName)
+	if out.LoggingConfig != nil && out.LoggingConfig.LogGroup != nil {
+		group = *out.LoggingConfig.LogGroup
+	}
 	return deployment{
-		place: p, aws: on, account: function.AccountID,
+		place: p, aws: on, account: function.AccountID, logGroup: group,
 		store:   dynamodb.New(tables, set[prefix+"CHANGES_TABLE"], set[prefix+"OPERATIONS_TABLE"]),
 		reports: dynamodb.NewReports(tables, set[prefix+"REPORTS_TABLE"]),
 	}, nil

@@ -30,7 +30,7 @@ func (s *Store) Rows(ctx context.Context, span history.Span) iter.Seq2[history.R
 			for more && recordErr == nil && before(textOf(record, "sk"), at, span.NewestFirst) { // of a row that a restore took away
 				record, recordErr, more = nextRecord()
 			}
-			row := history.Row{Body: []byte(textOf(i, "detail"))}
+			row := history.Row{Key: at, Body: []byte(textOf(i, "detail"))}
 			if row.Row, err = wire.OpenRow(row.Body, textOf(i, "hash")); err != nil {
 				err = fmt.Errorf("reading revision %s of the change log: %w", at, err)
 			}
@@ -39,6 +39,7 @@ func (s *Store) Rows(ctx context.Context, span history.Span) iter.Seq2[history.R
 			case recordErr != nil:
 				err = recordErr
 			case more && textOf(record, "sk") == at:
+				row.Record = []byte(textOf(record, "data"))
 				err = contentOf(record, &row.Causes)
 			}
 			if !yield(row, err) || err != nil {

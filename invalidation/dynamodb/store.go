@@ -168,6 +168,11 @@ func (s *Store) Row(ctx context.Context, revision int64) (wire.Row, error) {
 
 // Append implements invalidation.Log.
 func (s *Store) Append(ctx context.Context, a invalidation.Append) (wire.Row, error) {
+	record, err := json.Marshal(a.Causes)
+	if err != nil {
+		return wire.Row{}, fmt.Errorf("encoding the audit record of revision %d: %w", a.Row.Revision, err)
+	}
+	a.Row.AuditHash = wire.Hash(record)
 	body, err := a.Row.Seal()
 	if err != nil {
 		return wire.Row{}, err
@@ -191,7 +196,7 @@ func (s *Store) Append(ctx context.Context, a invalidation.Append) (wire.Row, er
 		}
 		writes = append(writes, types.TransactWriteItem{Put: put})
 	}
-	records, err := s.records(a)
+	records, err := s.records(a, record)
 	if err != nil {
 		return wire.Row{}, err
 	}
@@ -203,12 +208,10 @@ func (s *Store) Append(ctx context.Context, a invalidation.Append) (wire.Row, er
 }
 
 // records are what an append writes besides the log and the secrets' rows.
-func (s *Store) records(a invalidation.Append) ([]types.TransactWriteItem, error) {
+func (s *Store) records(a invalidation.Append, record []byte) ([]types.TransactWriteItem, error) {
 	revision := wire.RevisionKey(a.Row.Revision)
-	audit, err := dataItem(auditPartition, revision, a.Causes)
-	if err != nil {
-		return nil, err
-	}
+	audit := key(auditPartition, revision)
+	audit["data"] = text(string(record))
 	puts := []types.TransactWriteItem{{Put: &types.Put{TableName: &s.operations, Item: audit}}}
 	if len(a.Row.Changes) == 0 {
 		return puts, nil // nothing to deliver

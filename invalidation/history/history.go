@@ -13,9 +13,13 @@ import (
 // A Row is a row of the change log as the store keeps it, and what made it.
 type Row struct {
 	wire.Row
+	// Key is where the row stands in the log: the wire.RevisionKey of its revision, unless somebody moved it.
+	Key string
 	// Body is what the row's hash is of.
 	Body []byte
-	// Causes is nil if the store has no audit record of the revision.
+	// Record is the revision's audit record as it is stored, which the row's AuditHash is of, and Causes is what it says. Both
+	// are nil if the store has none.
+	Record []byte
 	Causes []invalidation.Cause
 }
 

@@ -21,6 +21,7 @@ func TestPeoplesCommands(t *testing.T) {
 		"the documented commands run":        theDocumentedCommandsRun,
 		"the documented doctor finds nobody": theDocumentedDoctorFindsNobody,
 		"commands that fail say so":          commandsThatFailSaySo,
+		"the evidence is whole":              theEvidenceIsWhole,
 	} {
 		t.Run(name, func(t *testing.T) { test(newWorld(t, program, artifact)) })
 	}

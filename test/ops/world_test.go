@@ -59,9 +59,11 @@ type world struct {
 	tables       *tables.Tables
 	secrets      *secrets.Manager
 	host         *functions.Host
+	client       *awsdynamodb.Client
 	store        *dynamodb.Store
 	reports      *dynamodb.Reports
 	sts          string // where the third party's is
+	endpoint     string // of the tables and of Secrets Manager
 
 	mu  sync.Mutex
 	out bytes.Buffer // what the broadcaster's processes write
@@ -81,11 +83,11 @@ func newWorld(t *testing.T, program, artifact string) *world {
 	if err := w.tables.CreateTables("pk", "sk", changesTable, operationsTable, reportsTable); err != nil {
 		t.Fatal(err)
 	}
-	client := awsdynamodb.New(awsdynamodb.Options{
+	w.client = awsdynamodb.New(awsdynamodb.Options{
 		Region: region, HTTPClient: &http.Client{Transport: w.tables.RoundTripper()},
 		Credentials: credentials.NewStaticCredentialsProvider("placeholder", "placeholder", ""),
 	})
-	w.store, w.reports = dynamodb.New(client, changesTable, operationsTable), dynamodb.NewReports(client, reportsTable)
+	w.store, w.reports = dynamodb.New(w.client, changesTable, operationsTable), dynamodb.NewReports(w.client, reportsTable)
 	w.secrets = secrets.New(secrets.Config{Region: region, Account: account})
 	if w.host, err = functions.New(functions.Config{Region: region, AccountID: account, Output: w.output}); err != nil {
 		t.Fatal(err)
@@ -144,6 +146,7 @@ func (w *world) deploy(artifact string) {
 		w.tables.ServeHTTP(out, r)
 	}))
 	w.Cleanup(server.Close)
+	w.endpoint = server.URL
 	for _, f := range []functions.Function{
 		{
 			Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume"},
@@ -224,7 +227,8 @@ func (w *world) change(n int) (eventID string) {
 func (w *world) oncall() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + oncallAccount, "AWS_SECRET_ACCESS_KEY=placeholder",
-		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
+		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + w.sts,
+		"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
 	}
 }
 
