@@ -24,9 +24,9 @@ import (
 
 func newAudit() *cobra.Command {
 	var (
-		where        place
-		since, until when
-		format       string
+		where       place
+		from, until timeFlag
+		format      string
 	)
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -56,10 +56,12 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 				},
 				"html": audit.WriteHTML,
 			}[format]
+			now := time.Now()
+			since, until := from.time(now), until.time(now)
 			switch {
 			case !known:
 				return usageError{fmt.Sprintf("there is no format %q: use jsonl, csv or html", format)}
-			case !until.IsZero() && !since.Before(until.Time):
+			case !until.IsZero() && !since.Before(until):
 				return usageError{"--since must be before --until"}
 			}
 			ctx := cmd.Context()
@@ -72,15 +74,15 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 				return err
 			}
 			return write(cmd.OutOrStdout(), audit.Page{
-				Env: d.env, Domain: d.domain, Since: since.Time, Until: until.Time, Made: time.Now(),
+				Env: d.env, Domain: d.domain, Since: since, Until: until, Made: now,
 				Head: invalidation.Position{Revision: head.Revision, Hash: head.Hash},
-			}, audit.Records(ctx, d.store, since.Time, until.Time))
+			}, audit.Records(ctx, d.store, since, until))
 		},
 	}
 	where.flags(cmd)
 	flags := cmd.Flags()
-	flags.Var(&since, "since", "from when on: how long ago, as 30m or 90d, or a time, as 2026-11-23 (default the beginning)")
-	flags.Var(&until, "until", "up to when, in the same form (default now)")
+	flags.Var(&from, "since", "from when on: so long ago, as 90d, or a time, as 2026-11-23 (default the beginning)")
+	flags.Var(&until, "until", "until when, likewise (default now)")
 	flags.StringVar(&format, "format", "jsonl", "jsonl, csv or html")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"jsonl", "csv", "html"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.AddCommand(newAuditVerify(), newAuditRotation())

@@ -32,7 +32,7 @@ func WriteJSONLines(out io.Writer, records iter.Seq2[Record, error]) error {
 func columns() []string {
 	return []string{
 		"time", "record", "secret", "kind", "version", "changed", "revision", "hash", "event", "cause", "actor", "event time",
-		"service", "function", "outcome", "reason", "attempts", "outcome time", "environment", "verified", "command", "by", "why", "request",
+		"service", "function", "outcome", "reason", "attempts", "outcome time", "environment", "verified", "command", "about", "by", "why", "request",
 	}
 }
 
@@ -76,8 +76,8 @@ func plain(cell string) string {
 func (r Record) lines() [][]string {
 	head := []string{stamp(r.Time)}
 	if c := r.Command; c != nil {
-		blank := make([]string, len(columns())-6)
-		return [][]string{append(append(append(head, "command"), blank...), c.Name, c.By, c.Reason, c.RequestID)}
+		blank := make([]string, len(columns())-7)
+		return [][]string{append(append(append(head, "command"), blank...), c.Name, c.About, c.By, c.Reason, c.RequestID)}
 	}
 	c := r.Change
 	head = append(head, "change", c.Name, string(c.Kind), c.VersionID, stamp(c.At), strconv.FormatInt(c.Revision, 10), c.Hash)

@@ -51,6 +51,10 @@ func layers() []layer {
 		{"invalidation", decision[1:], "invalidation decides and has no AWS SDK: what talks to AWS is an edge below it"},
 		{"invalidation/history", decision, "history says what has happened and has no AWS SDK: what it reads comes from an edge"},
 		{"invalidation/audit", append([]string{"invalidation/history"}, decision...), "audit is evidence from what history reads; it has no AWS SDK"},
+		{
+			"invalidation/history/historytest", append([]string{"invalidation/dynamodb", "internal/local/tables", sdk}, decision...),
+			"what writes histories for tests has the store that is deployed, on the stand-in of DynamoDB",
+		},
 		{"invalidation/dynamodb", edge, edges},
 		{"invalidation/lambda", edge, edges},
 		{"invalidation/connection", []string{sdk}, "what the broadcaster and its clients send requests with knows neither"},

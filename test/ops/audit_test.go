@@ -17,7 +17,6 @@ import (
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/audit"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -27,22 +26,14 @@ import (
 // really logged, in a file and in CloudWatch; a row that was changed afterwards does not.
 func theEvidenceIsWhole(w *world) {
 	t := w.T
-	if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "value 0"}); err != nil {
-		t.Fatal(err)
-	}
-	w.invoke(broadcaster+":live", `{"id":"tick-1","source":"aws.events","detail-type":"Scheduled Event","detail":{}}`)
-	w.read()
-	w.until("the consumer's report", func() bool {
-		all, err := w.reports.All(t.Context())
-		return err == nil && len(all) == 1
-	})
+	w.begin()
 	event := w.change(1)
 	w.order("pause", "--reason", "INC-4711")
 	w.change(2)
 	w.order("resume", "--reason", "INC-4711: fixed")
 
 	var kinds []string
-	for line := range strings.Lines(w.stdout("audit")) {
+	for line := range strings.Lines(w.succeed(on("audit")...)) {
 		var r audit.Record
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatalf("%v: %s", err, line)
@@ -59,13 +50,13 @@ func theEvidenceIsWhole(w *world) {
 	if got := strings.Join(kinds, ", "); got != "change 1, pause, change 2, resume" {
 		t.Errorf("the evidence: %s", got)
 	}
-	if lines, err := csv.NewReader(strings.NewReader(w.stdout("audit", "--format", "csv", "--since", "1h"))).ReadAll(); err != nil || len(lines) != 5 {
+	if lines, err := csv.NewReader(strings.NewReader(w.succeed(on("audit", "--format", "csv", "--since", "1h")...))).ReadAll(); err != nil || len(lines) != 5 {
 		t.Errorf("%d lines of CSV, %v", len(lines), err)
 	}
-	if page := w.stdout("audit", "--format", "html"); !strings.Contains(page, event) || !strings.Contains(page, "INC-4711: fixed") || !strings.HasSuffix(page, "</html>\n") {
+	if page := w.succeed(on("audit", "--format", "html")...); !strings.Contains(page, event) || !strings.Contains(page, "INC-4711: fixed") || !strings.HasSuffix(page, "</html>\n") {
 		t.Errorf("the page lacks something:\n%s", page)
 	}
-	if got := w.stdout("audit", "--until", "1h"); got != "" {
+	if got := w.succeed(on("audit", "--until", "1h")...); got != "" {
 		t.Errorf("of before there was anything: %s", got)
 	}
 
@@ -74,14 +65,14 @@ func theEvidenceIsWhole(w *world) {
 		t.Fatal(err)
 	}
 	want := "3 rows up to revision 3, hash " + w.row(3).Hash + "\n3 of them and 2 commands compared with the broadcaster's log lines\n"
-	if got := w.stdout("audit", "verify", "--log", file); got != want {
+	if got := w.succeed(on("audit", "verify", "--log", file)...); got != want {
 		t.Errorf("verified: %s, want %s", got, want)
 	}
 	w.keepLog()
-	if got := w.stdout("audit", "verify"); got != want {
+	if got := w.succeed(on("audit", "verify")...); got != want {
 		t.Errorf("verified with CloudWatch: %s, want %s", got, want)
 	}
-	if got := w.stdout("audit", "rotation"); got != "off      "+neon+"\n" {
+	if got := w.succeed(on("audit", "rotation")...); got != "off      "+neon+"\n" {
 		t.Errorf("rotations: %s", got)
 	}
 	w.theDocumentedAuditRuns(file)
@@ -92,16 +83,6 @@ func theEvidenceIsWhole(w *world) {
 	if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != 1 || stderr != "broadcaster: the store is not what was written\n" || len(v.Problems) != 2 || v.Problems[0].Revision != 2 {
 		t.Errorf("of a row that was changed: exit code %d, %v\n%s%s", code, err, stdout, stderr)
 	}
-}
-
-// stdout is what a command that must succeed prints.
-func (w *world) stdout(args ...string) string {
-	w.Helper()
-	code, stdout, stderr := w.command(append(args, "--env", "prod", "--domain", "payments")...)
-	if code != 0 || stderr != "" {
-		w.Fatalf("%v: exit code %d\n%s%s", args, code, stdout, stderr)
-	}
-	return stdout
 }
 
 func (w *world) row(revision int64) wire.Row {
