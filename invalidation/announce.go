@@ -90,8 +90,11 @@ func (b *Broadcaster) WouldAnnounce(ctx context.Context, s events.Signal) (Annou
 	case !is.found && known.Sequence == 0:
 		return Announcement{}, fmt.Errorf("%s: %w", name, ErrNotFound)
 	}
-	v := t.decide(known, is, s, snapshot.Head)
-	if v.again {
+	v, err := t.decide(ctx, known, is, s, snapshot.Head)
+	switch {
+	case err != nil:
+		return Announcement{}, fmt.Errorf("confirming %s: %w", name, err)
+	case v.again:
 		return Announcement{}, fmt.Errorf("confirming %s: %w: try again in a minute", name, errBehind)
 	}
 	if v.row != nil {

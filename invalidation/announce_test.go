@@ -77,7 +77,7 @@ func TestAnnouncingByHand(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				b := w.broadcaster(func(cfg *invalidation.Config) {
-					cfg.Subscriptions = manifested(t, subscribers.Manifest{OnDelete: c.onDelete, Services: []subscribers.Service{{Name: "payments-api", Secrets: []string{"**"}}}})
+					cfg.Subscribed = w.packaged(manifested(t, subscribers.Manifest{OnDelete: c.onDelete, Services: []subscribers.Service{{Name: "payments-api", Secrets: []string{"**"}}}}))
 				})
 				w.known(b)
 				c.before(w)

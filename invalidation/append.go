@@ -14,6 +14,7 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // Handling is how handling a signal ended.
@@ -106,6 +107,8 @@ type batch struct {
 	news time.Time
 	// announce: somebody wants the secrets announced although nothing may have changed.
 	announce bool
+	// subscriptions are those that hold, once something depends on them.
+	subscriptions *subscribers.Subscriptions
 }
 
 func (t *batch) settle(name string, h Handling) {
@@ -189,7 +192,11 @@ func (t *batch) round(ctx context.Context) error {
 		known := snapshot.Secrets[name]
 		known.Name = name
 		newest := newestOf(t.signals, t.pending[name])
-		v := t.decide(known, is, newest, snapshot.Head)
+		v, err := t.decide(ctx, known, is, newest, snapshot.Head)
+		if err != nil {
+			t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, err))
+			continue
+		}
 		switch {
 		case v.change != nil:
 			if t.add(&a, v, name) { // what does not fit waits for the next row
@@ -218,17 +225,18 @@ func (t *batch) round(ctx context.Context) error {
 
 // decide says what becomes of a secret: what confirming it came to, but that what the log lacks, or somebody wants announced, is
 // told again, and that some changes are written down only.
-func (t *batch) decide(known SecretRow, is answer, newest events.Signal, head Position) verdict {
+func (t *batch) decide(ctx context.Context, known SecretRow, is answer, newest events.Signal, head Position) (verdict, error) {
 	v := confirm(known, is, newest, t.evidence(known.Name), t.b.cfg.Late)
 	lacking := known.Revision > head.Revision
 	wanted := t.announce && is.found && stateOf(is) == Active
 	if v.change == nil && !v.again && (lacking || wanted) {
 		v = toldAgain(known, is)
 	}
-	if v.change != nil && t.quiet(known, v.change) {
+	quiet, err := t.quiet(ctx, known, v.change)
+	if quiet {
 		v.change = nil // written down, not announced
 	}
-	return v
+	return v, err
 }
 
 // end settles a secret, or leaves it to be looked at again.
@@ -240,11 +248,25 @@ func (t *batch) end(name string, again bool, how Handling) {
 	t.settle(name, how)
 }
 
-// quiet reports whether a change goes without a revision: the domain wants no deletions, or the secret is new to us and
-// changed before anybody looked.
-func (t *batch) quiet(known SecretRow, c *wire.Change) bool {
-	return c.Kind == wire.Deleted && t.b.cfg.Subscriptions.IgnoreDeletions ||
-		known.Sequence == 0 && c.At.Before(t.news)
+// quiet reports whether a change, if there is one, goes without a revision: the domain wants no deletions, or the secret is
+// new to us and changed before anybody looked.
+func (t *batch) quiet(ctx context.Context, known SecretRow, c *wire.Change) (bool, error) {
+	switch {
+	case c == nil:
+		return false, nil
+	case known.Sequence == 0 && c.At.Before(t.news):
+		return true, nil
+	case c.Kind != wire.Deleted:
+		return false, nil
+	}
+	if t.subscriptions == nil {
+		subscriptions, err := t.b.cfg.Subscribed.Subscriptions(ctx)
+		if err != nil {
+			return false, err
+		}
+		t.subscriptions = subscriptions
+	}
+	return t.subscriptions.IgnoreDeletions, nil
 }
 
 // A note is a row to be written without a revision, and how its secret's signals end then.

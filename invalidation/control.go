@@ -23,7 +23,7 @@ type Command struct {
 	// RequestID is of the invocation that brought it.
 	RequestID string    `json:"requestId"`
 	At        time.Time `json:"at"`
-	// About is what it was done to, where the name does not say that; at most maxAbout bytes.
+	// About is what it was done to, where the name does not say that, as a manifest's digest; at most maxAbout bytes.
 	About string `json:"about,omitempty"`
 }
 

@@ -285,6 +285,10 @@ func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 			d.deliveries = append(d.deliveries, delivery)
 		}
 	}
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, f := range open {
 		before, err := b.cfg.Fanouts.Deliveries(ctx, f.Revision)
 		if err != nil {
@@ -296,7 +300,7 @@ func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 				done[deliveryKey{d.Subscription, d.Function}] = d
 			}
 		}
-		for _, s := range b.cfg.Subscriptions.Match(f.Names) {
+		for _, s := range subscriptions.Match(f.Names) {
 			if _, known := of[s.Service]; !known {
 				of[s.Service] = b.targets(ctx, s)
 			}

@@ -185,7 +185,7 @@ func (b *Broadcaster) suspects(ctx context.Context, inUse []string) (suspects, o
 		there[l.Name] = true
 		suspect[l.Name] = row.suspect(snapshot.Head) || row.changedSince(l)
 	}
-	for _, name := range append(inUse, b.cfg.Subscriptions.Named()...) { // what the list may not show yet
+	for _, name := range append(inUse, b.named(ctx)...) { // what the list may not show yet
 		if _, seen := suspect[name]; !seen && strings.HasPrefix(name, prefix) {
 			suspect[name] = true
 		}
@@ -199,6 +199,16 @@ func (b *Broadcaster) suspects(ctx context.Context, inUse []string) (suspects, o
 		}
 	}
 	return suspects, others, len(all), nil
+}
+
+// named returns the names that the subscriptions write out. Without them, others are reconciled all the same.
+func (b *Broadcaster) named(ctx context.Context) []string {
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
+	if err != nil {
+		b.cfg.Logger.Error("reconciling without what only the subscriptions name", "error", err)
+		return nil
+	}
+	return subscriptions.Named()
 }
 
 // inUse returns the names of the secrets that any environment holds.

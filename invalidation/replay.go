@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 const (
@@ -58,6 +60,10 @@ func (b *Broadcaster) Replay(ctx context.Context, missed []Missed, by Command) (
 // WouldReplay returns what Replay would come to, with how each delivery would then stand: pending if its function would be
 // pushed to. It writes nothing.
 func (b *Broadcaster) WouldReplay(ctx context.Context, missed []Missed) ([]Replayed, error) {
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var all []Replayed
 	for _, revision := range revisionsOf(missed) {
 		f, replayed, err := b.replayable(ctx, revision, missed)
@@ -66,7 +72,7 @@ func (b *Broadcaster) WouldReplay(ctx context.Context, missed []Missed) ([]Repla
 		}
 		for i, would := range replayed {
 			if would.Left == "" {
-				replayed[i].Delivery = b.foresee(ctx, f, would.Delivery)
+				replayed[i].Delivery = b.foresee(ctx, subscriptions.Match(f.Names), would.Delivery)
 			}
 		}
 		all = append(all, replayed...)
@@ -75,9 +81,9 @@ func (b *Broadcaster) WouldReplay(ctx context.Context, missed []Missed) ([]Repla
 }
 
 // foresee returns a delivery that is pending as it will be before anything is pushed.
-func (b *Broadcaster) foresee(ctx context.Context, f Fanout, d Delivery) Delivery {
+func (b *Broadcaster) foresee(ctx context.Context, matched []subscribers.Subscription, d Delivery) Delivery {
 	d.Outcome, d.Reason = Skipped, NoReport // what is not one of its functions any more
-	for _, s := range b.cfg.Subscriptions.Match(f.Names) {
+	for _, s := range matched {
 		if s.Service != d.Subscription {
 			continue
 		}
@@ -126,12 +132,16 @@ func (b *Broadcaster) replayable(ctx context.Context, revision int64, missed []M
 	if err != nil {
 		return Fanout{}, nil, err
 	}
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
+	if err != nil {
+		return Fanout{}, nil, err
+	}
 	f := Fanout{Position: Position{row.Revision, row.Hash}, Appended: row.Time}
 	for _, c := range row.Changes {
 		f.Names = append(f.Names, c.Name)
 	}
 	subscribed := map[string]bool{}
-	for _, s := range b.cfg.Subscriptions.Match(f.Names) {
+	for _, s := range subscriptions.Match(f.Names) {
 		subscribed[s.Service] = true
 	}
 	var all []Replayed

@@ -59,7 +59,7 @@ func (w *world) outage() []invalidation.Missed {
 }
 
 func (w *world) subscribing() func(*invalidation.Config) {
-	return func(cfg *invalidation.Config) { cfg.Subscriptions = subscribed(w.t, missing()...) }
+	return func(cfg *invalidation.Config) { cfg.Subscribed = w.packaged(subscribed(w.t, missing()...)) }
 }
 
 // wantReplayed: each function has what is current, from one push of the head, and nothing is left.

@@ -56,8 +56,12 @@ func (b *Broadcaster) Standing(ctx context.Context, f Fanout) ([]Delivery, error
 	if err != nil {
 		return nil, fmt.Errorf("reading the deliveries of revision %d: %w", f.Revision, err)
 	}
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	all := slices.DeleteFunc(recorded, func(d Delivery) bool { return d.Hash != f.Hash })
-	for _, s := range b.cfg.Subscriptions.Match(f.Names) {
+	for _, s := range subscriptions.Match(f.Names) {
 		for _, t := range b.targets(ctx, s) {
 			known := slices.ContainsFunc(all, func(d Delivery) bool { return d.Subscription == s.Service && d.Function == t.function })
 			if !known {

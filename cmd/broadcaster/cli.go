@@ -89,6 +89,7 @@ func commands(now func() time.Time) []*cobra.Command {
 		newResume(),
 		newInvalidate(),
 		newReplay(),
+		newSubscriptions(),
 		newDoctor(),
 		newAudit(),
 		newVersion(),

@@ -38,7 +38,12 @@ func (p *place) flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&p.env, "env", "", "the broadcaster's env, as prod")
 	flags.StringVar(&p.domain, "domain", "", "the broadcaster's domain, as payments")
-	flags.StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
+	p.functionFlag(cmd)
+}
+
+// functionFlag is for commands that know the env and the domain otherwise.
+func (p *place) functionFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
 }
 
 // named says what is missing of the place's name.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -81,7 +82,7 @@ func printWaited(out io.Writer, is history.Waited, now time.Time) {
 	fmt.Fprintln(out, is.Name)
 	t := table{out, []int{10}}
 	if is.Revision > 0 {
-		t.print("  version", fmt.Sprintf("%s: %s, revision %d, appended %s", orNone(is.Version), is.Kind, is.Revision, when(is.Appended, now)))
+		t.print("  version", fmt.Sprintf("%s: %s, revision %d, appended %s", cmp.Or(is.Version, "no version"), is.Kind, is.Revision, when(is.Appended, now)))
 	}
 	expected := "not while something is missing"
 	if !is.Expected.IsZero() {
@@ -100,13 +101,6 @@ func printWaited(out io.Writer, is history.Waited, now time.Time) {
 	for _, text := range is.Assumed {
 		fmt.Fprintln(out, "assumed: "+text)
 	}
-}
-
-func orNone(version string) string {
-	if version == "" {
-		return "no version"
-	}
-	return version
 }
 
 func awaitingText(s history.Awaiting, now time.Time) string {

@@ -35,6 +35,7 @@ func commandKinds() []commandKind {
 		{resumeCommand, setPause},
 		{invalidateCommand, invalidate},
 		{replayCommand, replay},
+		{applyCommand, applyManifest},
 	}
 }
 

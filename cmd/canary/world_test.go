@@ -111,8 +111,9 @@ func (w *world) newBroadcaster() *invalidation.Broadcaster {
 	}
 	store, vault := w.store(), awssecretsmanager.NewFromConfig(w.config(w))
 	b, err := invalidation.New(invalidation.Config{
-		Account: account, Region: region, Env: "prod", Domain: "payments", Subscriptions: none,
-		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(vault), Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: nobody{},
+		Account: account, Region: region, Env: "prod", Domain: "payments",
+		Subscribed: invalidation.NewSubscribed("prod", "payments", store, invalidation.Packaged{Subscriptions: none}),
+		Secrets:    secretsmanager.New(vault), Lister: secretsmanager.NewLister(vault), Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: nobody{},
 		Audience: invalidation.NewAudience("prod", "payments", nobody{}, dynamodb.NewReports(awsdynamodb.NewFromConfig(w.config(w)), reportsTable), nil),
 		Logger:   slog.New(slog.DiscardHandler),
 	})

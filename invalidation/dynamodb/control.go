@@ -31,13 +31,13 @@ func (s *Store) SetPause(ctx context.Context, p invalidation.Pause, by invalidat
 	if err != nil {
 		return err
 	}
-	record, err := recordOf(by)
+	record, err := s.putCommand(by)
 	if err != nil {
 		return err
 	}
 	_, err = s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
 		{Put: &types.Put{TableName: &s.operations, Item: pause}},
-		{Put: &types.Put{TableName: &s.operations, Item: record, ConditionExpression: aws.String("attribute_not_exists(pk)")}}, // never rewritten
+		{Put: record},
 	}})
 	if err != nil {
 		return fmt.Errorf("writing %s %s: %w", controlPartition, pauseKey, err)
@@ -45,19 +45,14 @@ func (s *Store) SetPause(ctx context.Context, p invalidation.Pause, by invalidat
 	return nil
 }
 
-// recordOf is the item that keeps a command.
-func recordOf(by invalidation.Command) (item, error) {
-	return dataItem(commandPartition, by.At.UTC().Format(time.RFC3339Nano)+"#"+by.RequestID, by)
-}
-
 // RecordCommand implements invalidation.Control.
 func (s *Store) RecordCommand(ctx context.Context, by invalidation.Command) error {
-	record, err := recordOf(by)
+	record, err := s.putCommand(by)
 	if err != nil {
 		return err
 	}
 	_, err = s.client.PutItem(ctx, &dynamodb.PutItemInput{
-		TableName: &s.operations, Item: record, ConditionExpression: aws.String("attribute_not_exists(pk)"), // never rewritten
+		TableName: record.TableName, Item: record.Item, ConditionExpression: record.ConditionExpression,
 	})
 	if err != nil {
 		return fmt.Errorf("writing the record of the command: %w", err)
@@ -88,6 +83,15 @@ func (s *Store) Reopen(ctx context.Context, f invalidation.Fanout, deliveries []
 	}
 	_, err = s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: writes})
 	return conflictOr(err)
+}
+
+// putCommand writes the record of a command, which is never rewritten.
+func (s *Store) putCommand(by invalidation.Command) (*types.Put, error) {
+	record, err := dataItem(commandPartition, by.At.UTC().Format(time.RFC3339Nano)+"#"+by.RequestID, by)
+	if err != nil {
+		return nil, err
+	}
+	return &types.Put{TableName: &s.operations, Item: record, ConditionExpression: aws.String("attribute_not_exists(pk)")}, nil
 }
 
 // Commands returns what people on call had the broadcaster do, oldest first.

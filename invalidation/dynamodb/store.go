@@ -9,6 +9,8 @@
 //	                                sk "resume": until when a message to ourselves is on its way: due
 //	                            sk "pause": whether pushes are held back: data
 //	                            sk "check-failures": how many failed checks each environment had told of: data
+//	                            sk "subscriptions": which manifest holds: data, sequence
+//	            pk "subscriptions#"+digest  sk part: a manifest's text: data
 //	            pk "command"        sk time + "#" + request: who had the broadcaster do what, and why: data
 //	            pk "delivery#"+rev  sk service + "#" + function + "#" + hash: what became of it: data, outcome
 package dynamodb

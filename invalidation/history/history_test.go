@@ -41,11 +41,11 @@ func TestTheNameOfASecret(t *testing.T) {
 		historytest.ARN("neon/with-a1b2c3"): historytest.Name("neon/with-a1b2c3"),
 		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + historytest.Name(neon):               historytest.Name(neon),
 		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + historytest.Name("neon/with-a1b2c3"): historytest.Name("neon/with-a1b2c3"),
-		"/bank/prod/kyc/neon/password":         "not a secret of this domain",
-		"/bank/prod/payments-archive/password": "not a secret of this domain",
+		"/bank/prod/kyc/neon/password":                                                      "not a secret of this domain",
+		"/bank/prod/payments-archive/password":                                              "not a secret of this domain",
 		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:/bank/prod/kyc/neon/password": "not a secret of this domain",
-		"arn:aws:secretsmanager":      "not a secret of this domain",
-		historytest.ARN("neon/other"): "not known to the broadcaster",
+		"arn:aws:secretsmanager":                                                            "not a secret of this domain",
+		historytest.ARN("neon/other"):                                                       "not known to the broadcaster",
 	} {
 		name, err := readerOf(t, on(h)).Name(t.Context(), id)
 		if name != want && (err == nil || !strings.Contains(err.Error(), want)) {

@@ -221,6 +221,8 @@ func TestNobodyHereCanReadAValue(t *testing.T) {
 		"broadcaster": rolePolicies(full),
 		"client":      {document(full, "ClientPolicy")},
 		"on-call":     {document(full, "OnCallPolicy")},
+		"plan":        {document(full, "PlanPolicy")},
+		"apply":       {document(full, "ApplyPolicy")},
 		"hint":        {document(platform(t), "HintPolicy")},
 		"canary":      canaryPolicies(t, full), // which has one secret of its own, and that is not one that anybody uses
 	}
@@ -383,6 +385,7 @@ func TestOnCallMay(t *testing.T) {
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:resume"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:invalidate"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:replay"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:live"), nil, denied},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster"), nil, denied},
 		{"lambda:InvokeFunction", function("prod-kyc-broadcaster:pause"), nil, denied},
@@ -412,6 +415,32 @@ func TestOnCallMay(t *testing.T) {
 		{"sqs:ReceiveMessage", queue("prod-payments-broadcaster"), nil, denied},
 		{"sqs:PurgeQueue", queue("prod-payments-broadcaster-dead-letters"), nil, denied},
 		{"sqs:SendMessage", queue("prod-kyc-broadcaster"), nil, denied},
+	})
+}
+
+// TestWhoPlansMayNotApply: a pull request's role reads, and only what is merged is applied.
+func TestWhoPlansMayNotApply(t *testing.T) {
+	plan, apply := document(domain(t, "payments"), "PlanPolicy"), document(domain(t, "payments"), "ApplyPolicy")
+	hold(t, "payments-plan", []any{plan}, []decision{
+		{"dynamodb:Query", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:GetItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:Query", table("prod-payments-reports"), nil, allowed},
+		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
+		{"dynamodb:Query", table("prod-kyc-operations"), nil, denied},
+		{"lambda:GetFunctionConfiguration", function("prod-payments-broadcaster"), nil, allowed},
+		{"lambda:GetFunctionConfiguration", function("payments-api"), nil, allowed},
+		{"lambda:GetAlias", function("payments-api"), nil, allowed},
+		{"lambda:ListTags", function("payments-api"), nil, allowed},
+		{"lambda:TagResource", function("payments-api"), nil, denied},
+		{"lambda:InvokeFunction", function("payments-api"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, denied},
+	})
+	hold(t, "payments-apply", []any{apply}, []decision{
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:pause"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:live"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-kyc-broadcaster:apply"), nil, denied},
+		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
 	})
 }
 

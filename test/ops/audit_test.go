@@ -4,9 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -60,7 +58,7 @@ func theEvidenceIsWhole(w *world) {
 		t.Errorf("of before there was anything: %s", got)
 	}
 
-	file := filepath.Join(w.dir, "log.jsonl")
+	file := filepath.Join(w.dir, "archived-log.jsonl")
 	if err := os.WriteFile(file, []byte(w.written()), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +73,7 @@ func theEvidenceIsWhole(w *world) {
 	if got := w.succeed(on("audit", "rotation")...); got != "off      "+neon+"\n" {
 		t.Errorf("rotations: %s", got)
 	}
-	w.theDocumentedAuditRuns(file)
+	w.runDocumented("audit", 5, "docs/security.md")
 
 	w.tamper(2)
 	code, stdout, stderr := w.command("audit", "verify", "--env", "prod", "--domain", "payments", "--log", file, "--json")
@@ -132,25 +130,5 @@ func (w *world) tamper(revision int64) {
 	}})
 	if err != nil {
 		w.Fatal(err)
-	}
-}
-
-// theDocumentedAuditRuns: each command as it stands in the document for auditors; the archive is a file here.
-func (w *world) theDocumentedAuditRuns(log string) {
-	w.Helper()
-	document, err := os.ReadFile("../../docs/security.md")
-	if err != nil {
-		w.Fatal(err)
-	}
-	commands := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster (audit .*)$`).FindAllStringSubmatch(string(document), -1)
-	for _, c := range commands {
-		shell := exec.CommandContext(w.Context(), "bash", "-c", w.program+" "+strings.ReplaceAll(c[1], "archived-log.jsonl", log))
-		shell.Env, shell.Dir = w.oncall(), w.dir
-		if out, err := shell.CombinedOutput(); err != nil {
-			w.Errorf("%s: %v\n%s", c[0], err, out)
-		}
-	}
-	if len(commands) != 5 {
-		w.Errorf("%d commands", len(commands))
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,27 +55,7 @@ func whoLooksSeesWhatHappened(w *world) {
 	if code := w.look(&changes, "changes", "--since", "10m"); code != 0 || len(changes.Changes) != 1 || changes.Changes[0].Deliveries.Acknowledged != 1 {
 		w.Errorf("changes: %d, %+v", code, changes)
 	}
-	w.documented()
-}
-
-// documented runs what README.md shows, in its order.
-func (w *world) documented() {
-	w.Helper()
-	document, err := os.ReadFile("../../README.md")
-	if err != nil {
-		w.Fatal(err)
-	}
-	commands := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster ((?:status|changes|missed|wait) .*)$`).FindAllStringSubmatch(string(document), -1)
-	for _, c := range commands {
-		shell := exec.CommandContext(w.Context(), "bash", "-c", w.program+" "+c[1])
-		shell.Env = w.oncall()
-		if out, err := shell.CombinedOutput(); err != nil || len(out) == 0 {
-			w.Errorf("%s: %v\n%s", c[0], err, out)
-		}
-	}
-	if len(commands) != 5 {
-		w.Errorf("README.md shows %d commands", len(commands))
-	}
+	w.runDocumented("status|changes|missed|wait", 5, "README.md")
 }
 
 // whoWaitsHearsWhenItIsThere: by the ack of a warm environment; not while pushes are paused, and what to do then.

@@ -34,6 +34,11 @@ func TestPeoplesCommands(t *testing.T) {
 		"what was parked is sent again":            whatWasParkedIsSentAgain,
 		"what the archive has is sent again":       whatTheArchiveHasIsSentAgain,
 		"replays that cannot be understood say so": replaysThatCannotBeUnderstood,
+		"subscriptions are applied":                subscriptionsAreApplied,
+		"applies that would lose another's":        appliesThatWouldLoseAnothers,
+		"ten thousand subscriptions":               tenThousandSubscriptions,
+		"the workflow plans and applies":           theWorkflowPlansAndApplies,
+		"the hook refuses what is wrong":           theHookRefusesWhatIsWrong,
 	} {
 		t.Run(name, func(t *testing.T) { test(newWorld(t, program, artifact)) })
 	}
@@ -132,27 +137,36 @@ func (w *world) wantFollowed(event string, d invalidation.Delivery) {
 // theDocumentedCommandsRun, in their order, as they stand there.
 func theDocumentedCommandsRun(w *world) {
 	t := w.T
-	var documents []byte
-	for _, name := range []string{"docs/operating.md", "infra/runbooks/failed-deliveries.md", "infra/runbooks/dead-letters.md"} {
-		text, err := os.ReadFile("../../" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		documents = append(documents, text...)
-	}
 	w.begin()
 	config, _, _ := w.emulated()
 	w.archived(awseventbridge.NewFromConfig(config))
-	commands := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster ((?:pause|resume|invalidate|replay) .*)$`).FindAllStringSubmatch(string(documents), -1)
-	for _, c := range commands {
-		shell := exec.CommandContext(t.Context(), "bash", "-c", w.program+" "+c[1])
-		shell.Env = w.oncall()
-		if out, err := shell.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", c[0], err, out)
+	w.runDocumented("pause|resume|invalidate|replay", 11, "docs/operating.md", "infra/runbooks/failed-deliveries.md", "infra/runbooks/dead-letters.md")
+	if records, err := w.store.Commands(t.Context()); err != nil || len(records) != 6 { // three are dry runs, and no delivery has failed
+		t.Errorf("%d records, %v", len(records), err)
+	}
+}
+
+// runDocumented runs the n commands of these names that documents show, in their order, as they stand there.
+func (w *world) runDocumented(names string, n int, documents ...string) {
+	w.Helper()
+	shown := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster ((?:` + names + `) .*)$`)
+	ran := 0
+	for _, name := range documents {
+		text, err := os.ReadFile("../../" + name)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, c := range shown.FindAllStringSubmatch(string(text), -1) {
+			shell := exec.CommandContext(w.Context(), "bash", "-c", w.program+" "+c[1])
+			shell.Env, shell.Dir = w.oncall(), w.dir
+			if out, err := shell.CombinedOutput(); err != nil {
+				w.Errorf("%s: %v\n%s", c[0], err, out)
+			}
+			ran++
 		}
 	}
-	if records, err := w.store.Commands(t.Context()); err != nil || len(commands) != 11 || len(records) != 6 { // three are dry runs, and no delivery has failed
-		t.Errorf("%d commands, %d records, %v", len(commands), len(records), err)
+	if ran != n {
+		w.Errorf("%v show %d commands, want %d", documents, ran, n)
 	}
 }
 

@@ -174,29 +174,31 @@ func (w *world) deploy(artifact string) {
 	}))
 	w.Cleanup(server.Close)
 	w.endpoint = server.URL
-	for _, f := range []functions.Function{
-		{
-			Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume", "invalidate", "replay"},
-			Env: []string{
-				"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
-				"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-				"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
-			},
+	w.put(functions.Function{
+		Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume", "invalidate", "replay", "apply"},
+		Env: []string{
+			"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
+			"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
+			"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
 		},
-		{
-			Name: consumer, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
-			Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
-			Env: []string{
-				"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + consumer,
-				"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
-				"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-			},
+	})
+	w.deployConsumer(consumer)
+}
+
+// deployConsumer deploys a function whose client follows the log and takes invalidations.
+func (w *world) deployConsumer(name string) {
+	w.Helper()
+	w.put(functions.Function{
+		Name: name, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+		Env: []string{
+			"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + name,
+			"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
+			"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
 		},
-	} {
-		w.put(f)
-	}
+	})
 }
 
 // put deploys a function, or another version of it.
@@ -252,14 +254,16 @@ func (w *world) invoke(function, payload string) (answer string, failed bool) {
 }
 
 // read has the consumer use the secret, and returns what proves which value it used.
-func (w *world) read() string {
+func (w *world) read() string { return w.readIn(consumer) }
+
+func (w *world) readIn(function string) string {
 	w.Helper()
-	answer, failed := w.invoke(consumer, `{"read":["`+neon+`"],"challenge":"c"}`)
+	answer, failed := w.invoke(function, `{"read":["`+neon+`"],"challenge":"c"}`)
 	var is struct {
 		Values []struct{ Proof, Error string }
 	}
 	if err := json.Unmarshal([]byte(answer), &is); failed || err != nil || len(is.Values) != 1 || is.Values[0].Proof == "" {
-		w.Fatalf("the consumer answers %s", answer)
+		w.Fatalf("%s answers %s", function, answer)
 	}
 	return is.Values[0].Proof
 }
