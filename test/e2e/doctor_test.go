@@ -1,0 +1,86 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+)
+
+// A finding is what the doctor says of something that is not well.
+type finding struct {
+	Check, Problem, Fix string
+	OK                  bool
+}
+
+// ill returns what the doctor finds wrong.
+func (w *world) ill() (all []finding) {
+	w.Helper()
+	out, code := w.command("doctor", "--env", "prod", "--domain", "payments", "--json")
+	var is struct{ Findings []finding }
+	w.must(json.Unmarshal([]byte(out), &is))
+	for _, f := range is.Findings {
+		if !f.OK {
+			all = append(all, f)
+		}
+	}
+	if len(is.Findings) < 12 || (code == 0) != (len(all) == 0) {
+		w.Fatalf("exit code %d with %s", code, out)
+	}
+	return all
+}
+
+// mend does what the doctor says, as somebody would who copies its commands.
+func (w *world) mend(all []finding) {
+	w.Helper()
+	for _, f := range all {
+		cmd := exec.CommandContext(w.Context(), "bash", "-euo", "pipefail", "-c", f.Fix)
+		cmd.Env = append(os.Environ(), w.here()...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			w.Errorf("%s: %v\n%s", f.Fix, err, out)
+		}
+	}
+}
+
+// wantIll: of all that the doctor looks at exactly these are not well, in this order, for these reasons.
+func (w *world) wantIll(want ...[2]string) (all []finding) {
+	w.Helper()
+	all = w.ill()
+	same := len(all) == len(want)
+	for i := 0; same && i < len(all); i++ {
+		same = all[i].Check == want[i][0] && strings.Contains(all[i].Problem, want[i][1])
+	}
+	if !same {
+		w.Fatalf("the doctor finds %+v, want %v", all, want)
+	}
+	return all
+}
+
+// theDoctorNamesWhatIsBroken: a deployed domain is well but for what the account and the emulator leave out, and each thing that
+// somebody breaks is named; what the doctor says mends it.
+func theDoctorNamesWhatIsBroken(w *world) {
+	w.mend(w.wantIll([2]string{"trail", "no trail logs"}, [2]string{"table prod-payments-reports", "reports do not expire"})[1:])
+	for _, arguments := range []string{"create-trail --name all --s3-bucket-name trails", "start-logging --name all"} { // whoever runs the account
+		run(w.T, w.dir, w.here(), "aws", append([]string{"cloudtrail"}, strings.Fields(arguments)...)...)
+	}
+	w.wantIll()
+
+	queue := w.endpoint + "/" + account + "/prod-payments-broadcaster"
+	_, err := w.queues.SetQueueAttributes(w.Context(), &sqs.SetQueueAttributesInput{
+		QueueUrl: &queue, Attributes: map[string]string{"Policy": `{"Version":"2012-10-17","Statement":[]}`},
+	})
+	w.must(err)
+	_, err = w.queues.SendMessage(w.Context(), &sqs.SendMessageInput{QueueUrl: aws.String(queue + "-dead-letters"), MessageBody: aws.String("{}")})
+	w.must(err)
+	_, err = w.bus.DisableRule(w.Context(), &eventbridge.DisableRuleInput{Name: aws.String("prod-payments-secret-call")})
+	w.must(err)
+	w.mend(w.wantIll(
+		[2]string{"queue", "its policy does not let EventBridge send"}, [2]string{"dead-letter queue", "1 messages are parked"},
+		[2]string{"rules", "rule prod-payments-secret-call is disabled"}, [2]string{"rules", "no rule takes DeleteSecret"},
+	)[:3])
+	until(w, "all to be well again", func() bool { return len(w.ill()) == 0 })
+}
