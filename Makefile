@@ -9,6 +9,7 @@ BENCH_TIME ?= 5s
 KILL_FOR ?= 3m
 # Where what is deployed is written to.
 DIST ?= dist
+ARTIFACT := CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w'
 TOOL := go tool -modfile=tools/go.mod
 NODE := subscribers/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
@@ -63,11 +64,13 @@ bench: $(NODE_MODULES) ## Benchmarks beside their baselines, and a summary of th
 	npm run build --prefix $(NODE)
 	node $(NODE)/scripts/bench.mjs
 
-build: ## The Lambda artifact for arm64: dist/bootstrap
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o $(DIST)/bootstrap ./cmd/broadcaster
+build: ## The Lambda artifacts for arm64: dist/bootstrap, and the canary's dist/canary/bootstrap
+	$(ARTIFACT) -o $(DIST)/bootstrap ./cmd/broadcaster
+	$(ARTIFACT) -o $(DIST)/canary/bootstrap ./cmd/canary
 
-package: build ## What is deployed: dist/broadcaster.zip with every manifest, the same bytes each time, and its bill of materials
+package: build ## What is deployed: dist/broadcaster.zip with every manifest, dist/canary.zip, the same bytes each time, and their bills of materials
 	go run ./infra/pack -bootstrap $(DIST)/bootstrap -dist $(DIST)
+	go run ./infra/pack -bootstrap $(DIST)/canary/bootstrap -name canary -subscriptions '' -dist $(DIST)
 
 deploy: $(if $(ARTIFACT_KEY),,package) ## Deploy one domain to AWS: ENV=prod DOMAIN=payments; DRY_RUN=1 only prints: docs/deploying.md
 	@bash infra/deploy.sh "$(ENV)" "$(DOMAIN)"

@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +22,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/google/go-cmp/cmp"
 )
 
 // tool runs a program in a folder and returns what it prints.
@@ -50,21 +54,9 @@ func TestPackageIsReproducible(t *testing.T) {
 	for _, dist := range []string{first, second} {
 		tool(t, root, []string{"MAKEFLAGS="}, "make", "package", "DIST="+dist)
 	}
-	for _, name := range []string{"broadcaster.zip", "broadcaster.cdx.json"} {
+	for _, name := range []string{"broadcaster.zip", "broadcaster.cdx.json", "canary.zip", "canary.cdx.json"} {
 		if !bytes.Equal(fileIn(t, first, name), fileIn(t, second, name)) {
 			t.Errorf("%s is not the same twice", name)
-		}
-	}
-	content := fileIn(t, first, "broadcaster.zip")
-	archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var packed []string
-	for _, file := range archive.File {
-		packed = append(packed, file.Name)
-		if want := map[bool]os.FileMode{true: 0o755, false: 0o644}[file.Name == "bootstrap"]; file.Mode() != want || file.Modified.Year() != 1980 {
-			t.Errorf("%s is of mode %v and of %v", file.Name, file.Mode(), file.Modified)
 		}
 	}
 	manifests, err := filepath.Glob(filepath.Join(root, "infra/subscriptions/*/*.yaml"))
@@ -75,10 +67,36 @@ func TestPackageIsReproducible(t *testing.T) {
 	for _, manifest := range manifests {
 		want = append(want, "subscriptions/"+filepath.Base(filepath.Dir(manifest))+"/"+filepath.Base(manifest))
 	}
+	wantPacked(t, fileIn(t, first, "broadcaster.zip"), want)
+	wantPacked(t, fileIn(t, first, "canary.zip"), want[:1])
+}
+
+// wantPacked: these files and no others, the first of them a program for arm64.
+func wantPacked(t *testing.T, content []byte, want []string) {
+	t.Helper()
+	archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed []string
+	for _, file := range archive.File {
+		packed = append(packed, file.Name)
+		if mode := map[bool]os.FileMode{true: 0o755, false: 0o644}[file.Name == "bootstrap"]; file.Mode() != mode || file.Modified.Year() != 1980 {
+			t.Errorf("%s is of mode %v and of %v", file.Name, file.Mode(), file.Modified)
+		}
+	}
 	if !slices.Equal(want, packed) {
 		t.Errorf("packed are %v, want %v", packed, want)
 	}
-	program, err := elf.NewFile(bytes.NewReader(fileIn(t, first, "bootstrap")))
+	file, err := archive.Open("bootstrap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := elf.NewFile(bytes.NewReader(text))
 	if err != nil || program.Machine != elf.EM_AARCH64 {
 		t.Errorf("the binary is for %v: %v", program.Machine, err)
 	}
@@ -88,32 +106,34 @@ func TestPackageIsReproducible(t *testing.T) {
 func TestTheBillOfMaterialsIsTheBinarys(t *testing.T) {
 	dist := t.TempDir()
 	tool(t, root, []string{"MAKEFLAGS="}, "make", "package", "DIST="+dist)
-	var bill struct {
-		Components []struct{ Name, Version string }
-	}
-	if err := json.Unmarshal(fileIn(t, dist, "broadcaster.cdx.json"), &bill); err != nil {
-		t.Fatal(err)
-	}
-	var listed, linked []string
-	for _, c := range bill.Components {
-		if c.Name != "std" {
-			listed = append(listed, c.Name+" "+c.Version)
+	for name, program := range map[string]string{"broadcaster.cdx.json": "bootstrap", "canary.cdx.json": "canary/bootstrap"} {
+		var bill struct {
+			Components []struct{ Name, Version string }
 		}
-	}
-	for line := range strings.Lines(tool(t, root, nil, "go", "version", "-m", filepath.Join(dist, "bootstrap"))) {
-		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "dep" {
-			linked = append(linked, fields[1]+" "+fields[2])
+		if err := json.Unmarshal(fileIn(t, dist, name), &bill); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if !slices.Equal(linked, listed) || len(linked) < 10 {
-		t.Errorf("listed are %v, linked are %v", listed, linked)
-	}
-	script := `import sys
+		var listed, linked []string
+		for _, c := range bill.Components {
+			if c.Name != "std" {
+				listed = append(listed, c.Name+" "+c.Version)
+			}
+		}
+		for line := range strings.Lines(tool(t, root, nil, "go", "version", "-m", filepath.Join(dist, program))) {
+			if fields := strings.Fields(line); len(fields) > 2 && fields[0] == "dep" {
+				linked = append(linked, fields[1]+" "+fields[2])
+			}
+		}
+		if !slices.Equal(linked, listed) || len(linked) < 10 {
+			t.Errorf("%s: listed are %v, linked are %v", name, listed, linked)
+		}
+		script := `import sys
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 wrong = JsonStrictValidator(SchemaVersion.V1_5).validate_str(open(sys.argv[1]).read())
 sys.exit(str(wrong) if wrong else 0)`
-	tool(t, root, nil, variable(t, "LINT_PYTHON"), "-c", script, filepath.Join(dist, "broadcaster.cdx.json"))
+		tool(t, root, nil, variable(t, "LINT_PYTHON"), "-c", script, filepath.Join(dist, name))
+	}
 }
 
 func TestAnInvalidManifestIsNotPacked(t *testing.T) {
@@ -162,6 +182,9 @@ func TestADryRunSaysWhatWouldBeDone(t *testing.T) {
 			t.Errorf("nothing is said of %q:\n%s", part, out)
 		}
 	}
+	if strings.Contains(out, "CanaryArtifactKey") {
+		t.Errorf("an older broadcaster brings an older canary:\n%s", out)
+	}
 	if out, err := run("prod", "payments"); err != nil || strings.Contains(out, "platform.yaml") || strings.Count(out, "domain.yaml") != 1 {
 		t.Errorf("one domain: %v\n%s", err, out)
 	}
@@ -182,12 +205,14 @@ func TestTemplatesCanBeSentAsTheyAre(t *testing.T) {
 }
 
 // TestDeployedDomainsFollowTheirSecrets deploys by infra/deploy.sh with the AWS CLI to the emulator, changes a secret of one domain
-// by Secrets Manager's API, and finds the change in this domain's log and in no other's.
+// by Secrets Manager's API, and finds the change in this domain's log and in no other's. Then this domain's canary does the same
+// by itself, and is served.
 //
 // What the emulator cannot, by name: it does not know AWS::Events::Archive and AWS::Events::EventBusPolicy, so these two are left
 // out; it runs the binary on this machine, so the binary is built for this machine; it does not tell a Go function where it is, so
 // the function's environment says it; of an event source it takes a number that is a parameter for text, so MaximumConcurrency is
-// written out. IAM and stack policies it does not enforce: the tests beside this one judge them.
+// written out. IAM and stack policies it does not enforce: the tests beside this one judge them. Schedules of minutes are not
+// waited for: the test invokes the canary itself.
 func TestDeployedDomainsFollowTheirSecrets(t *testing.T) {
 	endpoint := variable(t, "MINISTACK_ENDPOINT")
 	const here = "222233334444" // an account of this test's own
@@ -207,9 +232,9 @@ func TestDeployedDomainsFollowTheirSecrets(t *testing.T) {
 		t.Errorf("deployed again:\n%s", out)
 	}
 	// A parameter that another one needs is refused before anything is changed.
-	wrong := exec.CommandContext(t.Context(), "bash", "infra/deploy.sh", "dev", "kyc")
-	wrong.Dir, wrong.Env = dir, append(append(os.Environ(), environment...), "PARAMETERS=VpcSubnetIds=subnet-1")
-	if out, err := wrong.CombinedOutput(); err == nil || !strings.Contains(string(out), "VpcSubnetIds needs VpcSecurityGroupIds") {
+	alone := exec.CommandContext(t.Context(), "bash", "infra/deploy.sh", "dev", "kyc")
+	alone.Dir, alone.Env = dir, append(append(os.Environ(), environment...), "PARAMETERS=VpcSubnetIds=subnet-1")
+	if out, err := alone.CombinedOutput(); err == nil || !strings.Contains(string(out), "VpcSubnetIds needs VpcSecurityGroupIds") {
 		t.Errorf("subnets without security groups: %v\n%s", err, out)
 	}
 
@@ -229,11 +254,70 @@ func TestDeployedDomainsFollowTheirSecrets(t *testing.T) {
 	if !strings.Contains(rows, name) || strings.Contains(rows, "first") || strings.Contains(rows, "second") {
 		t.Errorf("the log says %s", rows)
 	}
+	functions, served := lambda.NewFromConfig(on), map[string]bool{}
+	for range 3 { // the first makes the second version, the others move AWSCURRENT between the two
+		answer, log := canaryRuns(ctx, t, functions, "dev-payments-canary")
+		var run struct{ Secret, VersionID string }
+		if err := json.Unmarshal([]byte(answer), &run); err != nil || run.Secret != "/bank/dev/payments/secret-broadcaster/canary" {
+			t.Fatalf("%v: %s", err, answer)
+		}
+		if !strings.Contains(log, `"CanarySucceeded":1`) || !strings.Contains(log, `"ChangeToServed":`) {
+			t.Errorf("it measured nothing:\n%s", log)
+		}
+		served[run.VersionID] = true
+		rowsWith(ctx, t, tables, "dev-payments-changes", run.VersionID)
+	}
+	if len(served) != 2 {
+		t.Errorf("it was served %v", served)
+	}
+	// What a deployed domain is like, the doctor finds too. Here is no trail and no tick yet, and the emulator's CloudFormation
+	// leaves out recovery and expiry.
+	wrong := []string{
+		"trail: no trail logs management events that write: deletions, restorations and failed rotations are not told of",
+		"table dev-payments-changes: it has no point-in-time recovery",
+		"table dev-payments-operations: it has no point-in-time recovery",
+		"table dev-payments-reports: reports do not expire",
+		"ticks: no tick has looked for missed changes to its end",
+	}
+	if diff := cmp.Diff(wrong, theDoctorFinds(t, environment, "payments")); diff != "" {
+		t.Errorf("doctor (-want +got):\n%s", diff)
+	}
 	for _, other := range []string{"dev-payments-archive-changes", "dev-kyc-changes"} {
-		if rows := logOf(t.Context(), t, tables, other); strings.Contains(rows, "connection-string") {
+		if rows := logOf(t.Context(), t, tables, other); strings.Contains(rows, "/bank/dev/payments/") {
 			t.Errorf("%s has a change of payments: %s", other, rows)
 		}
 	}
+}
+
+// theDoctorFinds runs doctor for a deployed domain and returns what it says is wrong.
+func theDoctorFinds(t testing.TB, environment []string, domain string) (wrong []string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./cmd/broadcaster", "doctor", "--env", "dev", "--domain", domain)
+	cmd.Dir, cmd.Env = root, append(os.Environ(), environment...)
+	out, err := cmd.Output()
+	if len(out) == 0 {
+		t.Fatalf("doctor: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if is, found := strings.CutPrefix(strings.TrimSpace(line), "wrong "); found {
+			wrong = append(wrong, is)
+		}
+	}
+	return wrong
+}
+
+// canaryRuns invokes a deployed canary, as its schedule does, and returns what it answers and what it logs.
+func canaryRuns(ctx context.Context, t testing.TB, functions *lambda.Client, function string) (answer, log string) {
+	t.Helper()
+	out, err := functions.Invoke(ctx, &lambda.InvokeInput{FunctionName: &function, LogType: "Tail", Payload: []byte(`{"detail-type":"Scheduled Event"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := base64.StdEncoding.DecodeString(aws.ToString(out.LogResult))
+	if err != nil || out.FunctionError != nil {
+		t.Fatalf("%v: %s: %s\n%s", err, aws.ToString(out.FunctionError), out.Payload, text)
+	}
+	return string(out.Payload), string(text)
 }
 
 // prepare makes a folder to deploy from: the templates less what the emulator cannot, manifests of these domains of dev, a zip for
@@ -272,8 +356,11 @@ func prepare(t testing.TB, dir, endpoint string, domains ...string) {
 		write("infra/subscriptions/dev/"+domain+".yaml", strings.Replace(manifest, "domain: payments", "domain: "+domain, 1), 0o600)
 	}
 	write("dist/.keep", "", 0o600)
-	tool(t, root, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + runtime.GOARCH}, "go", "build", "-tags", "lambda.norpc,lambdaartifact", "-trimpath", "-o", filepath.Join(dir, "dist/bootstrap"), "./cmd/broadcaster")
+	for program, bootstrap := range map[string]string{"./cmd/broadcaster": "dist/bootstrap", "./cmd/canary": "dist/canary/bootstrap"} {
+		tool(t, root, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + runtime.GOARCH}, "go", "build", "-tags", "lambda.norpc,lambdaartifact", "-trimpath", "-o", filepath.Join(dir, bootstrap), program)
+	}
 	tool(t, root, nil, "go", "run", "./infra/pack", "-bootstrap", filepath.Join(dir, "dist/bootstrap"), "-subscriptions", filepath.Join(dir, "infra/subscriptions"), "-dist", filepath.Join(dir, "dist"))
+	tool(t, root, nil, "go", "run", "./infra/pack", "-bootstrap", filepath.Join(dir, "dist/canary/bootstrap"), "-name", "canary", "-subscriptions", "", "-dist", filepath.Join(dir, "dist"))
 	write("bin/aws", fmt.Sprintf("#!/bin/sh\nexec %s -m awscli \"$@\"\n", variable(t, "AWS_PYTHON")), 0o700)
 }
 

@@ -41,7 +41,7 @@ type layer struct {
 // layers are in the order in which a package finds its own: the first that fits.
 func layers() []layer {
 	decision := []string{"invalidation", "invalidation/wire", "subscribers", "events"}
-	edge := append([]string{sdk, smithy}, decision...)
+	edge := append([]string{sdk, smithy, "invalidation/history"}, decision...)
 	const edges = "an edge has the AWS SDK and knows the decision, not the other edges nor the clients"
 	const suites = "a contract suite talks to its subject through AWS's SDK only, so that it may be DynamoDB or Secrets Manager itself"
 	return []layer{
@@ -49,6 +49,7 @@ func layers() []layer {
 		{"invalidation/wire", nil, "wire is a leaf with the standard library only: every client links it"},
 		{"subscribers", []string{"events", yaml}, "subscribers says who wants to know; it knows neither the decision nor the clients nor AWS"},
 		{"invalidation", decision[1:], "invalidation decides and has no AWS SDK: what talks to AWS is an edge below it"},
+		{"invalidation/history", decision, "history says what has happened and has no AWS SDK: what it reads comes from an edge"},
 		{"invalidation/dynamodb", edge, edges},
 		{"invalidation/lambda", edge, edges},
 		{"invalidation/connection", []string{sdk}, "what the broadcaster and its clients send requests with knows neither"},
@@ -96,6 +97,11 @@ func layers() []layer {
 			"cmd/broadcaster/internal/...",
 			append([]string{"cmd/broadcaster/internal/...", "internal/local/...", "invalidation/...", "subscribers/...", runtime, yaml}, edge...),
 			"what the program keeps to itself may use all but test",
+		},
+		{
+			"cmd/canary",
+			[]string{"subscribers/secretcache", "subscribers/secretcache/secretcacheaws", sdk, runtime},
+			"the canary is a client as any other: it knows nothing of the broadcaster",
 		},
 		{"infra/pack", []string{"subscribers"}, "what packs the artifact knows manifests, which it checks"},
 		{"test/...", []string{"..."}, "tests across parts may use all"},
@@ -276,6 +282,8 @@ func TestWrongImportsAreNoticed(t *testing.T) {
 		{"internal/local/tables/tablestest", "testing", ""},
 		{"test/fleet", "subscribers/secretcache", ""},
 		{"events", "net/url", ""},
+		{"cmd/canary", "invalidation", "knows nothing of the broadcaster"},
+		{"cmd/canary", "internal/local/secrets", "knows nothing of the broadcaster"},
 		{"invalidation/kafka", "events", "stands in no layer"},
 	} {
 		imported := c.imported

@@ -15,7 +15,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 )
@@ -26,6 +28,8 @@ type Finding struct {
 	OK      bool   `json:"ok"`
 	Problem string `json:"problem"` // what is wrong, or why it could not be looked at
 	Fix     string `json:"fix"`     // the command that mends it, or what to do; empty if that is up to whoever reads it
+	// Note says more of what is well; mostly empty.
+	Note string `json:"note,omitempty"`
 }
 
 // Config says which domain to look at.
@@ -48,12 +52,16 @@ type patient struct {
 	events *eventbridge.Client
 	tables *awsdynamodb.Client
 	trails *cloudtrail.Client
+	iam    *iam.Client
+	tags   *tagging.Client
 
-	function  arn.ARN
-	timeout   time.Duration
-	variables map[string]string // the function's
-	queueURL  string
-	queueARN  string
+	function    arn.ARN
+	timeout     time.Duration
+	variables   map[string]string // the function's
+	role        string            // the function's
+	queueURL    string
+	queueARN    string
+	queuePolicy string
 
 	findings []Finding
 }
@@ -65,19 +73,21 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 	}
 	p := &patient{
 		cfg: cfg, lambda: lambda.NewFromConfig(cfg.AWS), sqs: sqs.NewFromConfig(cfg.AWS), events: eventbridge.NewFromConfig(cfg.AWS),
-		tables: awsdynamodb.NewFromConfig(cfg.AWS), trails: cloudtrail.NewFromConfig(cfg.AWS),
+		tables: awsdynamodb.NewFromConfig(cfg.AWS), trails: cloudtrail.NewFromConfig(cfg.AWS), iam: iam.NewFromConfig(cfg.AWS), tags: tagging.NewFromConfig(cfg.AWS),
 	}
 	if !p.lookAtFunction(ctx) {
 		return p.findings // all else is known from it
 	}
 	p.lookAtTrail(ctx)
 	p.lookAtQueue(ctx)
+	p.lookAtRole(ctx)
 	p.lookAtRules(ctx)
 	p.lookAtEventSource(ctx)
 	p.lookAtCommands(ctx)
 	p.lookAtTables(ctx)
 	p.lookAtLog(ctx)
 	p.lookAtClients(ctx)
+	p.lookAtCanary(ctx)
 	return p.findings
 }
 
@@ -87,6 +97,11 @@ func (p *patient) well(check string) {
 
 func (p *patient) ill(check, problem, fix string) {
 	p.findings = append(p.findings, Finding{Check: check, Problem: problem, Fix: fix})
+}
+
+// note says that something is well, and what else is to be known of it.
+func (p *patient) note(check, note string) {
+	p.findings = append(p.findings, Finding{Check: check, OK: true, Note: note})
 }
 
 // dark says that something could not be looked at, which is no proof that it is well.
@@ -123,6 +138,7 @@ func (p *patient) lookAtFunction(ctx context.Context) (found bool) {
 		p.dark(check, err)
 		return false
 	}
+	p.role = aws.ToString(out.Role)
 	p.timeout = time.Duration(aws.ToInt32(out.Timeout)) * time.Second
 	if out.Environment != nil {
 		p.variables = out.Environment.Variables
