@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
@@ -139,8 +140,10 @@ func stage(t *testing.T, dir string, all []service) {
 	for domain, manifest := range manifests {
 		write("infra/subscriptions/prod/"+domain+".yaml", manifest, 0o600)
 	}
-	bootstrap := goProgram(t, dir, "bootstrap", "./cmd/broadcaster", "lambda.norpc,lambdaartifact")
-	run(t, root, nil, "go", "run", "./infra/pack", "-bootstrap", bootstrap, "-subscriptions", filepath.Join(dir, "infra/subscriptions"), "-dist", filepath.Join(dir, "dist"))
+	for name, manifests := range map[string]string{"broadcaster": filepath.Join(dir, "infra/subscriptions"), "canary": ""} {
+		bootstrap := goProgram(t, dir, name+"/bootstrap", "./cmd/"+name, "lambda.norpc,lambdaartifact")
+		run(t, root, nil, "go", "run", "./infra/pack", "-name", name, "-bootstrap", bootstrap, "-subscriptions", manifests, "-dist", filepath.Join(dir, "dist"))
+	}
 	write("bin/aws", fmt.Sprintf("#!/bin/sh\nexec %s -m awscli \"$@\"\n", variable(t, "AWS_PYTHON")), 0o700)
 }
 
@@ -152,26 +155,44 @@ func (w *world) deployBroadcasters() {
 	if got := strings.Count(out, "Successfully created/updated stack"); got != 3 {
 		w.Fatalf("%d stacks were deployed\n%s", got, out)
 	}
+	// The same again changes nothing.
+	if out := run(w.T, w.dir, environment, "bash", "infra/deploy.sh", "prod", "payments"); !strings.Contains(out, "No changes to deploy") {
+		w.Errorf("deployed again:\n%s", out)
+	}
+	// A parameter that another one needs is refused before anything is changed.
+	alone := exec.CommandContext(w.Context(), "bash", "infra/deploy.sh", "prod", "payments")
+	alone.Dir, alone.Env = w.dir, append(append(os.Environ(), environment...), "PARAMETERS=VpcSubnetIds=subnet-1")
+	if out, err := alone.CombinedOutput(); err == nil || !strings.Contains(string(out), "VpcSubnetIds needs VpcSecurityGroupIds") {
+		w.Errorf("subnets without security groups: %v\n%s", err, out)
+	}
 }
 
-// deployServices deploys what domain teams have: the code, the client's variables and the tags that their wrapped handlers stand for.
+// deployServices deploys what domain teams have: a role with the domain's client policy, the code, the client's variables, and the
+// tags that a wrapped handler stands for.
 func (w *world) deployServices() {
 	w.Helper()
+	const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 	for _, s := range w.services {
+		role, err := w.roles.CreateRole(w.Context(), &iam.CreateRoleInput{RoleName: &s.name, AssumeRolePolicyDocument: aws.String(trust)})
+		w.must(err)
+		_, err = w.roles.AttachRolePolicy(w.Context(), &iam.AttachRolePolicyInput{RoleName: &s.name, PolicyArn: clientPolicy(s.domain)})
+		w.must(err)
 		made, err := w.functions.CreateFunction(w.Context(), &lambda.CreateFunctionInput{
 			FunctionName: &s.name, Runtime: s.runtime, Handler: &s.handler, Code: &types.FunctionCode{ZipFile: s.code}, Publish: true,
-			Role: aws.String("arn:aws:iam::" + account + ":role/" + s.name), Timeout: aws.Int32(30),
+			Role: role.Role.Arn, Timeout: aws.Int32(30),
 			Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: s.domain},
 			Environment: &types.Environment{Variables: map[string]string{
 				"POWERTOOLS_SERVICE_NAME": s.name, "POWERTOOLS_PARAMETERS_MAX_AGE": "300", "SECRET_BROADCAST_ENV": "prod", "SECRET_BROADCAST_DOMAIN": s.domain,
 				"SECRET_BROADCAST_TABLE": "prod-" + s.domain + "-changes", "SECRET_BROADCAST_REPORTS_TABLE": "prod-" + s.domain + "-reports",
 			}},
 		})
-		if err != nil {
-			w.Fatal(err)
-		}
-		if _, err := w.functions.CreateAlias(w.Context(), &lambda.CreateAliasInput{FunctionName: &s.name, Name: aws.String(live), FunctionVersion: made.Version}); err != nil {
-			w.Fatal(err)
-		}
+		w.must(err)
+		_, err = w.functions.CreateAlias(w.Context(), &lambda.CreateAliasInput{FunctionName: &s.name, Name: aws.String(live), FunctionVersion: made.Version})
+		w.must(err)
 	}
+}
+
+// clientPolicy is the ARN of what a domain's stack has for the roles of its functions.
+func clientPolicy(domain string) *string {
+	return aws.String("arn:aws:iam::" + account + ":policy/prod-" + domain + "-secret-client-" + region)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -41,6 +42,7 @@ func TestEndToEnd(t *testing.T) {
 		{"a domain of a similar name is not touched", anotherDomainIsNotTouched},
 		{"environments report what they use", environmentsReport},
 		{"a deleted secret is not served, and a restored one is", aDeletionIsFollowedAndUndone},
+		{"the canary is served what it changes", theCanaryIsServed},
 		{"the schedule finds what was lost", theScheduleFindsWhatWasLost},
 		{"the doctor names what is broken, and what mends it", theDoctorNamesWhatIsBroken},
 		{"no value is anywhere", noValueIsAnywhere},
@@ -284,6 +286,28 @@ func (w *world) trailTells(call string) {
 	}
 }
 
+// theCanaryIsServed: its schedule is of a quarter of an hour at least, so it is invoked as that would.
+func theCanaryIsServed(w *world) {
+	served := map[string]bool{}
+	for range 3 { // the first run makes the second version, the others move AWSCURRENT between the two
+		w.later("/bank/prod/payments/secret-broadcaster/canary")
+		out, err := w.functions.Invoke(w.Context(), &lambda.InvokeInput{FunctionName: aws.String("prod-payments-canary"), Payload: []byte(`{"detail-type":"Scheduled Event"}`)})
+		w.must(err)
+		var ran struct{ Secret, VersionID string }
+		if err := json.Unmarshal(out.Payload, &ran); err != nil || out.FunctionError != nil || ran.Secret != "/bank/prod/payments/secret-broadcaster/canary" {
+			w.Fatalf("it answers %s", out.Payload)
+		}
+		w.appended(w.payments, ran.Secret, wire.Moved, ran.VersionID)
+		served[ran.VersionID] = true
+	}
+	measured := slices.DeleteFunc(w.logged("canary"), func(line string) bool {
+		return !strings.Contains(line, `"CanarySucceeded":1`) || !strings.Contains(line, `"ChangeToServed":`)
+	})
+	if len(served) != 2 || len(measured) != 3 {
+		w.Errorf("it was served %v and measured %q", served, measured)
+	}
+}
+
 // theScheduleFindsWhatWasLost: nothing else tells of it, since who uses it has it cached for longer than this test takes.
 func theScheduleFindsWhatWasLost(w *world) {
 	revision := w.appended(w.payments, ledger, wire.Moved, w.current(ledger))
@@ -339,7 +363,7 @@ func noValueIsAnywhere(w *world) {
 			}
 		}
 	}
-	for _, line := range w.logged() {
+	for _, line := range append(w.logged("broadcaster"), w.logged("canary")...) {
 		if strings.Contains(line, password) {
 			w.Errorf("logged is a value: %s", line)
 		}

@@ -16,6 +16,7 @@ import (
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -38,6 +39,7 @@ type world struct {
 	functions *lambda.Client
 	bus       *eventbridge.Client
 	queues    *sqs.Client
+	roles     *iam.Client
 	payments  domain
 	archive   domain // of a similar name
 }
@@ -56,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, dir: dir, endpoint: emulated(t)}
 	on := aws.Config{Region: region, BaseEndpoint: &w.endpoint, Credentials: credentials.NewStaticCredentialsProvider(account, "x", "")}
 	w.vault, w.functions, w.bus = secretsmanager.NewFromConfig(on), lambda.NewFromConfig(on), eventbridge.NewFromConfig(on)
-	w.queues = sqs.NewFromConfig(on)
+	w.queues, w.roles = sqs.NewFromConfig(on), iam.NewFromConfig(on)
 	tables := awsdynamodb.NewFromConfig(on)
 	of := func(name string) domain {
 		return domain{
@@ -65,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.payments, w.archive = of("payments"), of("payments-archive")
 	w.services = services(t, dir)
-	w.program = goProgram(t, dir, "broadcaster", "./cmd/broadcaster", "")
+	w.program = goProgram(t, dir, "command-line", "./cmd/broadcaster", "")
 	stage(t, dir, w.services)
 	return w
 }
@@ -252,10 +254,10 @@ func (w *world) items(d domain, table string) (all []map[string]string) {
 	return all
 }
 
-// logged returns the lines of the payments' broadcaster, as people on call ask for them.
-func (w *world) logged() []string {
+// logged returns the lines of a function of the payments' stack, as people on call ask for them.
+func (w *world) logged(function string) []string {
 	w.Helper()
-	out := run(w.T, w.dir, w.here(), "aws", "logs", "filter-log-events", "--log-group-name", "/aws/lambda/prod-payments-broadcaster", "--query", "events[].message", "--output", "json")
+	out := run(w.T, w.dir, w.here(), "aws", "logs", "filter-log-events", "--log-group-name", "/aws/lambda/prod-payments-"+function, "--query", "events[].message", "--output", "json")
 	var lines []string
 	w.must(json.Unmarshal([]byte(out), &lines))
 	return lines
@@ -266,7 +268,7 @@ func (w *world) about(text string, least int) (lines []string) {
 	w.Helper()
 	until(w, "the broadcaster to log "+text, func() bool {
 		lines = nil
-		for _, line := range w.logged() {
+		for _, line := range w.logged("broadcaster") {
 			if strings.Contains(line, text) {
 				lines = append(lines, line)
 			}
