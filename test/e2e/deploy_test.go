@@ -144,7 +144,8 @@ func stage(t *testing.T, dir string, all []service) {
 		bootstrap := goProgram(t, dir, name+"/bootstrap", "./cmd/"+name, "lambda.norpc,lambdaartifact")
 		run(t, root, nil, "go", "run", "./infra/pack", "-name", name, "-bootstrap", bootstrap, "-subscriptions", manifests, "-dist", filepath.Join(dir, "dist"))
 	}
-	write("bin/aws", fmt.Sprintf("#!/bin/sh\nexec %s -m awscli \"$@\"\n", variable(t, "AWS_PYTHON")), 0o700)
+	// The address as an argument: of AWS_ENDPOINT_URL this CLI thinks no more when it sends to SQS.
+	write("bin/aws", fmt.Sprintf("#!/bin/sh\nexec %s -m awscli --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"\n", variable(t, "AWS_PYTHON")), 0o700)
 }
 
 // deployBroadcasters deploys the domains as people do.

@@ -45,7 +45,7 @@ func (w *world) mend(all []finding) {
 		cmd := exec.CommandContext(w.Context(), "bash", "-euo", "pipefail", "-c", f.Fix)
 		cmd.Env = append(os.Environ(), w.here()...)
 		if out, err := cmd.CombinedOutput(); err != nil {
-			w.Errorf("%s: %v\n%s", f.Fix, err, out)
+			w.Fatalf("%s: %v\n%s", f.Fix, err, out)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func theDoctorNamesWhatIsBroken(w *world) {
 	_, err = w.roles.DetachRolePolicy(w.Context(), &iam.DetachRolePolicyInput{RoleName: aws.String("payments-go"), PolicyArn: clientPolicy("payments")})
 	w.must(err)
 	w.mend(w.wantIll(
-		"queue: its policy does not let EventBridge send", "dead-letter queue: 1 messages are parked",
+		"dead-letter queue: 1 messages are parked", "queue policy: it does not let EventBridge send for prod-payments-broadcaster-tick, ",
 		"rules: rule prod-payments-secret-call is disabled", "rules: no rule takes DeleteSecret",
 		"clients: payments-go may not dynamodb:Query of ", "clients: payments-go may not dynamodb:PutItem of ",
 	))
