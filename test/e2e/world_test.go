@@ -34,6 +34,7 @@ type world struct {
 	*testing.T
 	dir, endpoint, program string
 	services               []service
+	seen                   map[string]int // how many rows of each secret were waited for
 
 	vault     *secretsmanager.Client
 	functions *lambda.Client
@@ -55,7 +56,7 @@ type domain struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
-	w := &world{T: t, dir: dir, endpoint: emulated(t)}
+	w := &world{T: t, dir: dir, endpoint: emulated(t), seen: map[string]int{}}
 	on := aws.Config{Region: region, BaseEndpoint: &w.endpoint, Credentials: credentials.NewStaticCredentialsProvider(account, "x", "")}
 	w.vault, w.functions, w.bus = secretsmanager.NewFromConfig(on), lambda.NewFromConfig(on), eventbridge.NewFromConfig(on)
 	w.queues, w.roles = sqs.NewFromConfig(on), iam.NewFromConfig(on)
@@ -172,8 +173,8 @@ func (w *world) wantServed(secret, role string, by ...string) {
 func (w *world) rows(d domain) []wire.Row {
 	w.Helper()
 	var all []wire.Row
-	for revision := int64(1); ; revision++ {
-		row, err := d.Row(w.Context(), revision)
+	for {
+		row, err := d.Row(w.Context(), int64(len(all))+1)
 		w.must(err)
 		if row.Revision == 0 {
 			return all
@@ -182,16 +183,28 @@ func (w *world) rows(d domain) []wire.Row {
 	}
 }
 
-// appended waits until the newest row tells this of a secret.
+// told returns the rows that tell of a secret.
+func (w *world) told(d domain, name string) []wire.Row {
+	w.Helper()
+	return slices.DeleteFunc(w.rows(d), func(row wire.Row) bool {
+		return !slices.ContainsFunc(row.Changes, func(c wire.Change) bool { return c.Name == name })
+	})
+}
+
+// appended waits until one more row tells of a secret than a step has waited for before, and returns its revision. It must tell this.
 func (w *world) appended(d domain, name string, kind wire.Kind, version string) (revision int64) {
 	w.Helper()
+	var rows []wire.Row
 	until(w, d.name+"'s log to tell that "+name+" is "+string(kind), func() bool {
-		row, err := d.Row(w.Context(), 0)
-		w.must(err)
-		revision = row.Revision
-		return len(row.Changes) == 1 && row.Changes[0].Name == name && row.Changes[0].Kind == kind && row.Changes[0].VersionID == version
+		rows = w.told(d, name)
+		return len(rows) > w.seen[name]
 	})
-	return revision
+	w.seen[name]++
+	row := rows[w.seen[name]-1]
+	if len(rows) > w.seen[name] || len(row.Changes) != 1 || row.Changes[0].Kind != kind || row.Changes[0].VersionID != version {
+		w.Fatalf("%s's log tells of %s %+v, want it %s with version %q in the last of %d rows", d.name, name, rows, kind, version, w.seen[name])
+	}
+	return row.Revision
 }
 
 // acknowledged waits until every subscription has acknowledged a revision, and returns the deliveries.
