@@ -123,6 +123,14 @@ func (p ports) SetPause(context.Context, invalidation.Pause, invalidation.Comman
 	panic("a broadcaster does not pause itself")
 }
 
+func (p ports) RecordCommand(ctx context.Context, by invalidation.Command) error {
+	return faultyWrite(p.f, func() error { return p.store.RecordCommand(ctx, by) })
+}
+
+func (p ports) Reopen(ctx context.Context, f invalidation.Fanout, deliveries []invalidation.Delivery) error {
+	return faultyWrite(p.f, func() error { return p.store.Reopen(ctx, f, deliveries) })
+}
+
 func (p ports) List(ctx context.Context, prefix string) ([]invalidation.Listed, error) {
 	return faulty(p.f, func() ([]invalidation.Listed, error) { return p.lister.List(ctx, prefix) })
 }

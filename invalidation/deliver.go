@@ -75,6 +75,8 @@ type Fanout struct {
 	// EventIDs are the events that made the revision, and Appended is when it was appended.
 	EventIDs []string  `json:"eventIds,omitempty"`
 	Appended time.Time `json:"appended,omitzero"`
+	// Reopened is another text each time that failed deliveries became pending again; empty if none did.
+	Reopened string `json:"reopened,omitempty"`
 }
 
 // Fanouts keeps what is still to be delivered and what became of it.
@@ -85,7 +87,7 @@ type Fanouts interface {
 	Deliveries(ctx context.Context, revision int64) ([]Delivery, error)
 	// Record writes deliveries in the place of those before, but a pending one never in the place of an outcome.
 	Record(ctx context.Context, deliveries []Delivery) error
-	// Close ends a fan-out if it is still the one with this hash.
+	// Close ends a fan-out if it is still as it was read: the one with this hash, and not reopened since.
 	Close(ctx context.Context, f Fanout) error
 }
 

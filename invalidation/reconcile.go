@@ -20,8 +20,8 @@ const (
 	listLag = 5 * time.Minute
 	// fullEvery is how often every secret is described, not only those that the list shows as changed.
 	fullEvery = 24 * time.Hour
-	// reconcileDetailType is what the audit record of a change has that no event told of.
-	reconcileDetailType = "Reconcile"
+	// ReconcileDetailType is what the audit record of a change has that no event told of.
+	ReconcileDetailType = "Reconcile"
 )
 
 // Listed is what ListSecrets says of a secret.
@@ -272,7 +272,7 @@ func (s *sweep) batch(names []string) *batch {
 	for i, name := range names {
 		t.signals = append(t.signals, events.Signal{
 			Kind: events.Check, Name: name, Env: s.b.cfg.Env, Domain: s.b.cfg.Domain, Time: s.began,
-			EventID: "reconcile-" + s.began.Format(time.RFC3339), DetailType: reconcileDetailType,
+			EventID: "reconcile-" + s.began.Format(time.RFC3339), DetailType: ReconcileDetailType,
 		})
 		t.pending[name] = []int{i}
 	}

@@ -7,17 +7,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
+	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
 // A place is the domain that a command line is about, deployed or in a demo that is held.
@@ -35,10 +41,32 @@ func (p *place) flags(cmd *cobra.Command) {
 	flags.StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
 }
 
+// named says what is missing of the place's name.
+func (p *place) named() error {
+	if p.env == "" || p.domain == "" {
+		return usageError{"name the broadcaster with --env and --domain"}
+	}
+	return nil
+}
+
+// secret completes what somebody names a secret of this place by: its name, or an ARN as it is.
+func (p *place) secret(id string) (string, error) {
+	if err := p.named(); err != nil {
+		return "", err
+	}
+	if !strings.HasPrefix(id, "/") && !strings.HasPrefix(id, "arn:") {
+		id = wire.NamePrefix(p.env, p.domain) + id
+	}
+	if _, err := events.Named(id); err != nil {
+		return "", usageError{err.Error()}
+	}
+	return id, nil
+}
+
 // find completes the place and returns the AWS configuration to reach it with.
 func (p *place) find(ctx context.Context) (aws.Config, error) {
-	if p.env == "" || p.domain == "" {
-		return aws.Config{}, usageError{"name the broadcaster with --env and --domain"}
+	if err := p.named(); err != nil {
+		return aws.Config{}, err
 	}
 	if p.function == "" {
 		p.function = p.env + "-" + p.domain + "-broadcaster"
@@ -56,10 +84,13 @@ func (p *place) find(ctx context.Context) (aws.Config, error) {
 // A deployment is a domain whose store can be read.
 type deployment struct {
 	place
-	aws     aws.Config
-	account string
-	store   *dynamodb.Store
-	reports *dynamodb.Reports
+	aws      aws.Config
+	arn      arn.ARN // the broadcaster's
+	queueURL string  // empty if it has no queue
+	logGroup string  // of the broadcaster
+	store    *dynamodb.Store
+	reports  *dynamodb.Reports
+	queue    history.Queue // nil if the broadcaster is not told its queue
 }
 
 // open finds the domain's tables in the broadcaster's own configuration.
@@ -83,12 +114,19 @@ func (p place) open(ctx context.Context) (deployment, error) {
 	if env, domain := set[prefix+"ENV"], set[prefix+"DOMAIN"]; env != p.env || domain != p.domain {
 		return deployment{}, fmt.Errorf("%s is not the broadcaster of %s/%s: name that with --function", p.function, p.env, p.domain)
 	}
-	tables := awsdynamodb.NewFromConfig(on)
-	return deployment{
-		place: p, aws: on, account: function.AccountID,
+	tables, group := awsdynamodb.NewFromConfig(on), "/aws/lambda/"+aws.ToString(out.FunctionName)
+	if out.LoggingConfig != nil && out.LoggingConfig.LogGroup != nil {
+		group = *out.LoggingConfig.LogGroup
+	}
+	d := deployment{
+		place: p, aws: on, arn: function, queueURL: set[prefix+"QUEUE_URL"], logGroup: group,
 		store:   dynamodb.New(tables, set[prefix+"CHANGES_TABLE"], set[prefix+"OPERATIONS_TABLE"]),
 		reports: dynamodb.NewReports(tables, set[prefix+"REPORTS_TABLE"]),
-	}, nil
+	}
+	if url := set[prefix+"QUEUE_URL"]; url != "" {
+		d.queue = sqs.NewQueue(awssqs.NewFromConfig(on), url)
+	}
+	return d, nil
 }
 
 func (o *order) flags(cmd *cobra.Command) {

@@ -33,6 +33,8 @@ func commandKinds() []commandKind {
 	return []commandKind{
 		{pauseCommand, setPause},
 		{resumeCommand, setPause},
+		{invalidateCommand, invalidate},
+		{replayCommand, replay},
 	}
 }
 

@@ -40,6 +40,14 @@ func (l *lab) order(alias string, o order) (pauseAnswer, error) {
 
 func (l *lab) send(alias string, payload any) (pauseAnswer, error) {
 	l.Helper()
+	is, err := l.carry(alias, payload)
+	a, _ := is.(pauseAnswer)
+	return a, err
+}
+
+// carry invokes the function through an alias, and returns what it answers.
+func (l *lab) carry(alias string, payload any) (any, error) {
+	l.Helper()
 	time.Sleep(time.Second)
 	ctx, cancel := context.WithTimeout(lambdacontext.NewContext(l.Context(), &lambdacontext.LambdaContext{
 		AwsRequestID: fmt.Sprint("request-", alias, time.Now().Unix()), InvokedFunctionArn: "arn:aws:lambda:eu-west-2:" + account + ":function:prod-payments-broadcaster" + alias,
@@ -49,9 +57,7 @@ func (l *lab) send(alias string, payload any) (pauseAnswer, error) {
 	if err != nil {
 		l.Fatal(err)
 	}
-	is, err := l.handler.serve(ctx, text)
-	a, _ := is.(pauseAnswer)
-	return a, err
+	return l.handler.serve(ctx, text)
 }
 
 func pauseOrder() order {
@@ -179,6 +185,7 @@ func TestEveryPartOfAnOrderIsProved(t *testing.T) {
 	for _, edit := range []func(*order){
 		func(o *order) { o.Name = "resume" }, func(o *order) { o.Env = "dev" }, func(o *order) { o.Domain = "kyc" },
 		func(o *order) { o.Reason = "another" }, func(o *order) { o.DryRun = true },
+		func(o *order) { o.Details = json.RawMessage(`{"secret":"one"}`) }, func(o *order) { o.Details = json.RawMessage(`{"secret":"two"}`) },
 	} {
 		o := pauseOrder()
 		edit(&o)

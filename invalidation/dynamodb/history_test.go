@@ -52,8 +52,11 @@ func TestTheRowsOfASpanWithWhatMadeThem(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := wire.Verify(row.Body, row.Hash); err != nil {
-				t.Errorf("revision %d: %v", row.Revision, err)
+			if err := wire.Verify(row.Body, row.Hash); err != nil || row.Key != wire.RevisionKey(row.Revision) {
+				t.Errorf("revision %d at %s: %v", row.Revision, row.Key, err)
+			}
+			if row.Record != nil && wire.Verify(row.Record, row.AuditHash) != nil {
+				t.Errorf("revision %d has the hash of another audit record", row.Revision)
 			}
 			ids := []string{}
 			for _, c := range row.Causes {

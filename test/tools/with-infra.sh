@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Runs a command beside the third parties' tools that the templates are checked with, and returns the command's exit code:
+# Runs a command beside the third parties' tools that templates and pages are checked with, and returns the command's exit code:
 #
 #   bash test/tools/with-infra.sh go test ./test/infra
 #
 # LINT_PYTHON is a Python with cfn-lint and checkov, AWS_PYTHON one with the AWS CLI, IAM_SIMULATE a folder in which Node
-# finds the evaluator of IAM policies, RULER_CLASSES a class path of AWS's matcher of event patterns. Each is installed once,
+# finds the evaluator of IAM policies, RULER_CLASSES a class path of AWS's matcher of event patterns, BROWSER a folder in
+# which Node finds a headless Chromium and what drives it. Each is installed once,
 # with pinned hashes, under ${CACHE_DIR:-.cache}/infra. Needs python3, node with npm, and a JDK 17 with mvn.
 set -euo pipefail
 
@@ -64,9 +65,10 @@ classes() {
 lint="$(installed lint venv "$pins/lint-requirements.txt")"
 aws="$(installed aws venv "$pins/aws-requirements.txt")"
 simulate="$(installed iam-simulate node_modules "$pins/package.json" "$pins/package-lock.json")"
+browser="$(installed browser node_modules "$pins/../browser/package.json" "$pins/../browser/package-lock.json")"
 ruler="$(installed event-ruler classes "$pins/pom.xml" "$pins/jars.sha256" "$pins/RulerOracle.java")"
 
 status=0
-LINT_PYTHON="$lint/bin/python" AWS_PYTHON="$aws/bin/python" IAM_SIMULATE="$simulate" RULER_CLASSES="$ruler:$ruler/lib/*" \
+LINT_PYTHON="$lint/bin/python" AWS_PYTHON="$aws/bin/python" IAM_SIMULATE="$simulate" BROWSER="$browser" RULER_CLASSES="$ruler:$ruler/lib/*" \
   "$@" || status=$?
 exit "$status"

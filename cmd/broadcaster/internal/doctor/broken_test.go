@@ -251,7 +251,7 @@ func troubles() []trouble {
 				d.allow(function, strings.Replace(string(d.documented()), `"Effect": "Deny"`, `"Effect": "Allow"`, 1))
 			},
 			func(d *domain) { d.allow(function, string(d.documented())) },
-			[]string{"role: it may secretsmanager:GetSecretValue, secretsmanager:PutSecretValue of the domain's secrets: it must not → deploy the domain again"},
+			[]string{"role: it may secretsmanager:GetSecretValue, secretsmanager:PutSecretValue of the domain's secrets: it must not → make deploy ENV=prod DOMAIN=payments"},
 		},
 		{
 			"the canary's changes stopped",
@@ -370,7 +370,7 @@ func TestWhatTheCanaryHasShown(t *testing.T) {
 	_, err := d.lambda.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: aws.String(canary)})
 	d.must(err)
 	for _, f := range d.findings() {
-		if want := map[string]string{"canary": "there is none", event: "not shown yet by a change of the canary", date: "not shown yet by a change of the canary"}[f.Check]; !f.OK || f.Note != want {
+		if !f.OK || f.Check == "canary" && f.Note != "there is none" || strings.HasPrefix(f.Check, "assumed of AWS: ") && !strings.HasPrefix(f.Note, "not shown") {
 			t.Errorf("without a canary: %+v", f)
 		}
 	}

@@ -73,17 +73,20 @@ func (p *patient) newest(ctx context.Context, name string) (secret invalidation.
 func (p *patient) assumed(secret invalidation.SecretRow, change history.Row) {
 	told := func(c invalidation.Cause) bool { return c.DetailType == "Secret Label Updated" }
 	moved := !secret.LastChanged.IsZero() && change.Time.Sub(secret.LastChanged) < canaryChangedWithin
-	for _, of := range []struct {
-		assumption string
-		shown      bool
-	}{
-		{"Secret Label Updated tells of a moved AWSCURRENT", slices.ContainsFunc(change.Causes, told)},
-		{"a moved AWSCURRENT moves LastChangedDate, with milliseconds", moved && secret.LastChanged.Nanosecond() != 0},
-	} {
-		note := "not shown yet by a change of the canary"
-		if of.shown {
-			note = fmt.Sprintf("shown by revision %d", change.Revision)
+	shown := func(is bool) string {
+		if is {
+			return fmt.Sprintf("shown by revision %d", change.Revision)
 		}
-		p.note("assumed of AWS: "+of.assumption, note)
+		return "not shown yet by a change of the canary"
+	}
+	const never = "not shown: no change of the canary can"
+	for _, of := range []struct{ assumption, note string }{
+		{"Secret Label Updated tells of a moved AWSCURRENT", shown(slices.ContainsFunc(change.Causes, told))},
+		{"a moved AWSCURRENT moves LastChangedDate, with milliseconds", shown(moved && secret.LastChanged.Nanosecond() != 0)},
+		{"a deletion and a restoration move LastChangedDate", never},
+		{"a replica's change is told in its own Region", never},
+		{"Secrets Manager's answers are late by a minute at most", never},
+	} {
+		p.note("assumed of AWS: "+of.assumption, of.note)
 	}
 }

@@ -41,9 +41,6 @@ type Config struct {
 	Now      func() time.Time // time.Now if nil
 }
 
-// redeploy is what to do about what a template makes and no single command does.
-const redeploy = "deploy the domain again: docs/operating.md says what has to be there"
-
 // A patient is a domain that is being looked at.
 type patient struct {
 	cfg    Config
@@ -99,6 +96,11 @@ func (p *patient) ill(check, problem, fix string) {
 	p.findings = append(p.findings, Finding{Check: check, Problem: problem, Fix: fix})
 }
 
+// redeploy is the command that mends what a template makes and no single command does.
+func (p *patient) redeploy() string {
+	return "make deploy ENV=" + p.cfg.Env + " DOMAIN=" + p.cfg.Domain
+}
+
 // note says that something is well, and what else is to be known of it.
 func (p *patient) note(check, note string) {
 	p.findings = append(p.findings, Finding{Check: check, OK: true, Note: note})
@@ -151,9 +153,9 @@ func (p *patient) lookAtFunction(ctx context.Context) (found bool) {
 		p.ill(check, fmt.Sprintf("%s is the broadcaster of %s/%s", p.cfg.Function, env, domain), "name the broadcaster with --function")
 		return false
 	case out.State != "" && out.State != "Active" && out.State != "Inactive":
-		p.ill(check, fmt.Sprintf("its state is %s: %s", out.State, aws.ToString(out.StateReason)), redeploy)
+		p.ill(check, fmt.Sprintf("its state is %s: %s", out.State, aws.ToString(out.StateReason)), p.redeploy())
 	case out.LastUpdateStatus == "Failed":
-		p.ill(check, "its last update failed: "+aws.ToString(out.LastUpdateStatusReason), redeploy)
+		p.ill(check, "its last update failed: "+aws.ToString(out.LastUpdateStatusReason), p.redeploy())
 	default:
 		p.well(check)
 	}

@@ -23,7 +23,7 @@ func (p *patient) lookAtQueue(ctx context.Context) {
 	const check = "queue"
 	p.queueURL = p.variables["BROADCASTER_QUEUE_URL"]
 	if p.queueURL == "" {
-		p.ill(check, "the function is not told its queue: what is left pending waits for the next event or tick", redeploy)
+		p.ill(check, "the function is not told its queue: what is left pending waits for the next event or tick", p.redeploy())
 		return
 	}
 	attributes, err := p.attributesOf(ctx, p.queueURL)
@@ -42,7 +42,7 @@ func (p *patient) lookAtQueue(ctx context.Context) {
 		Receive json.Number `json:"maxReceiveCount"`
 	}
 	if err := json.Unmarshal([]byte(strings.ReplaceAll(attributes["RedrivePolicy"], `\"`, `"`)), &redrive); err != nil || redrive.Target == "" {
-		p.ill(check, "it has no dead-letter queue: what cannot be handled comes back for days", redeploy)
+		p.ill(check, "it has no dead-letter queue: what cannot be handled comes back for days", p.redeploy())
 	} else if n, _ := redrive.Receive.Int64(); n < leastReceives {
 		redrive.Receive = json.Number(strconv.Itoa(leastReceives))
 		text, _ := json.Marshal(redrive) // texts and a number

@@ -45,7 +45,7 @@ func (p *patient) lookAtRole(ctx context.Context) {
 			return
 		}
 		if len(refused) > 0 {
-			p.ill(check, fmt.Sprintf("it may not %s of %s", strings.Join(refused, ", "), r.resource), redeploy)
+			p.ill(check, fmt.Sprintf("it may not %s of %s", strings.Join(refused, ", "), r.resource), p.redeploy())
 		}
 	}
 	allowed, _, err := p.may(ctx, p.role, right{p.secretARN(), []string{"secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"}})
@@ -53,7 +53,7 @@ func (p *patient) lookAtRole(ctx context.Context) {
 	case err != nil:
 		p.dark(check, err)
 	case len(allowed) > 0:
-		p.ill(check, fmt.Sprintf("it may %s of the domain's secrets: it must not", strings.Join(allowed, ", ")), redeploy)
+		p.ill(check, fmt.Sprintf("it may %s of the domain's secrets: it must not", strings.Join(allowed, ", ")), p.redeploy())
 	case len(p.findings) == before:
 		p.well(check)
 	}

@@ -53,7 +53,7 @@ func (p *patient) lookAtRules(ctx context.Context) {
 		p.well(check)
 	}
 	if !ticks {
-		p.ill(schedule, "no enabled rule ticks: a change whose event is lost ends with the TTL (a schedule of EventBridge Scheduler is not seen here)", redeploy)
+		p.ill(schedule, "no enabled rule ticks: a change whose event is lost ends with the TTL (a schedule of EventBridge Scheduler is not seen here)", p.redeploy())
 		return
 	}
 	p.well(schedule)
@@ -68,9 +68,9 @@ func (p *patient) tryRules(ctx context.Context, rules []rule) error {
 		case err != nil:
 			return err
 		case elsewhere != "":
-			p.ill(check, fmt.Sprintf("no rule takes %s but %s: AWS's events come to the bus default only", told.name, elsewhere), redeploy)
+			p.ill(check, fmt.Sprintf("no rule takes %s but %s: AWS's events come to the bus default only", told.name, elsewhere), p.redeploy())
 		case taken == "":
-			p.ill(check, "no rule takes "+told.name, redeploy)
+			p.ill(check, "no rule takes "+told.name, p.redeploy())
 		}
 	}
 	for _, told := range p.samples(p.cfg.Domain + "-archive") {
@@ -79,7 +79,7 @@ func (p *patient) tryRules(ctx context.Context, rules []rule) error {
 		case err != nil:
 			return err
 		case taken+elsewhere != "":
-			p.ill(check, fmt.Sprintf("rule %s takes %s of domain %s-archive: its prefix must end with a slash", taken+elsewhere, told.name, p.cfg.Domain), redeploy)
+			p.ill(check, fmt.Sprintf("rule %s takes %s of domain %s-archive: its prefix must end with a slash", taken+elsewhere, told.name, p.cfg.Domain), p.redeploy())
 		}
 	}
 	return nil

@@ -28,7 +28,7 @@ func (p *patient) lookAtTables(ctx context.Context) {
 		out, err := p.tables.DescribeTable(ctx, &awsdynamodb.DescribeTableInput{TableName: &name})
 		if err != nil {
 			if codeOf(err) == "ResourceNotFoundException" {
-				p.ill(check, "it is not there", redeploy)
+				p.ill(check, "it is not there", p.redeploy())
 				continue
 			}
 			p.dark(check, err)
@@ -36,7 +36,7 @@ func (p *patient) lookAtTables(ctx context.Context) {
 		}
 		before := len(p.findings)
 		if !hasOurKeys(out.Table) {
-			p.ill(check, "its keys are not pk and sk, both strings", redeploy)
+			p.ill(check, "its keys are not pk and sk, both strings", p.redeploy())
 		}
 		if name == reports {
 			p.lookAtExpiry(ctx, check, name)
