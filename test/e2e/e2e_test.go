@@ -262,12 +262,13 @@ func (w *world) trailTells(call string) {
 	text, err := os.ReadFile(filepath.Join(root, "events/testdata/api-call", call+".json"))
 	w.must(err)
 	var event struct {
-		Source, Type string
-		Detail       json.RawMessage
+		Source     string
+		DetailType string `json:"detail-type"`
+		Detail     json.RawMessage
 	}
 	w.must(json.Unmarshal(text, &event))
 	out, err := w.bus.PutEvents(w.Context(), &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
-		Source: &event.Source, DetailType: aws.String("AWS API Call via CloudTrail"), Detail: aws.String(string(event.Detail)),
+		Source: &event.Source, DetailType: &event.DetailType, Detail: aws.String(string(event.Detail)),
 	}}})
 	w.must(err)
 	if out.FailedEntryCount > 0 {
