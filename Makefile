@@ -14,10 +14,10 @@ TOOL := go tool -modfile=tools/go.mod
 NODE := subscribers/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 
-.PHONY: help demo test fleet kill lint fmt bench mutants build templates package deploy deploy-all
+.PHONY: help demo test fleet kill lint fmt bench mutants build templates e2e package deploy deploy-all
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--hold, ARGS=--help
 	@go run ./cmd/broadcaster demo $(ARGS)
@@ -47,8 +47,12 @@ kill: ## Kill the broadcaster at random under load, for KILL_FOR=3m; KILL_SEED=n
 mutants: $(NODE_MODULES) ## Break the code in every way we know; the fleet model must notice each
 	go run ./test/mutants
 
-templates: ## What is in infra: linted, its rules and policies judged, deployed to the emulator
-	bash test/tools/with-infra.sh bash test/tools/with-ministack.sh go test -count 1 ./test/infra
+templates: ## What is in infra: linted, its rules and policies judged
+	bash test/tools/with-infra.sh go test -count 1 ./test/infra
+
+e2e: $(NODE_MODULES) ## Deploy to an emulator of AWS, change secrets there, and see functions follow: test/e2e
+	npm run build --prefix $(NODE)
+	bash test/tools/with-infra.sh bash test/tools/with-ministack.sh go test -count 1 -v ./test/e2e
 
 lint: ## gofumpt, go vet and golangci-lint
 	@test -z "$$($(TOOL) gofumpt -l . | tee -a /dev/stderr)" || { echo 'run: make fmt' >&2; exit 1; }
