@@ -96,30 +96,37 @@ const (
 )
 
 func (s *Secret) read(ctx context.Context) (Value, error) {
+	if err := ctx.Err(); err != nil {
+		return Value{}, s.wrap(err)
+	}
 	c := s.cache
 	var mine *version // fetched for this read: it is served even if its fetch took longer than the TTL
 	var brief <-chan time.Time
 	certain := true // until the log could not be read: then this read goes on without it
-	late := ctx.Err() != nil
 	rests, again := c.rests.Load(), false
 	if c.cfg.Mode == Observe {
 		c.observe(c.now())
 	}
 	for range rounds {
+		var f *fetch
 		if s.follows() && certain {
+			f = s.fetchBeside(mine)
 			certain = c.ensureChecked(ctx)
 		}
-		if err := ctx.Err(); err != nil && (late || !errors.Is(err, context.DeadlineExceeded)) {
+		if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return Value{}, s.wrap(err)
 		}
-		v, f := s.serveOrFetch(mine, certain)
-		switch {
-		case v != nil && !s.is(v):
-			return s.direct(ctx)
-		case v != nil:
-			return Value{v}, nil
-		case f == nil:
-			continue // the check has grown old
+		if f == nil {
+			var v *version
+			v, f = s.serveOrFetch(mine, certain)
+			switch {
+			case v != nil && !s.is(v):
+				return s.direct(ctx)
+			case v != nil:
+				return Value{v}, nil
+			case f == nil:
+				continue // the check has grown old
+			}
 		}
 		if brief == nil {
 			timer := time.NewTimer(fallBackAfter)
@@ -157,18 +164,29 @@ func (s *Secret) serveOrFetch(mine *version, certain bool) (*version, *fetch) {
 		return nil, nil
 	}
 	e := s.current()
-	v := e.fresh.Load()
-	if v != nil && (now.since(v.sent) <= s.ttl || v == mine && now.since(v.sent) <= c.cfg.FetchTimeout) {
-		if s.follows() && !certain {
-			c.counts.Uncertain++
-		}
-		return v, nil
-	}
-	if v == nil && (s.failedLately(e, now) || s.waitedInVain(e, now)) {
+	v := s.inMemory(e, mine, now)
+	switch {
+	case v == nil:
+		return nil, c.startFetch(e, s.id)
+	case v != e.fresh.Load():
 		c.counts.Outdated++
-		return e.held, nil
+	case s.follows() && !certain:
+		c.counts.Uncertain++
 	}
-	return nil, c.startFetch(e, s.id)
+	return v, nil
+}
+
+// inMemory returns what an entry has for this read, as far as the log does not speak against it, or nil. The caller
+// holds mu.
+func (s *Secret) inMemory(e *entry, mine *version, now instant) *version {
+	v := e.fresh.Load()
+	switch {
+	case v == nil && (s.failedLately(e, now) || s.waitedInVain(e, now)):
+		return e.held
+	case v != nil && (now.since(v.sent) <= s.ttl || v == mine && now.since(v.sent) <= s.cache.cfg.FetchTimeout):
+		return v
+	}
+	return nil
 }
 
 // direct asks for a full ARN that is not the one of the secret now called by its name: it was deleted and created anew.
