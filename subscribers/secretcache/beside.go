@@ -45,11 +45,11 @@ func (c *Cache) fetchesBeside() map[*entry]*fetch {
 	return beside
 }
 
-// letGoOn makes fetches count as if they were sent now: by what is known now they are judged. The caller holds mu.
+// letGoOn takes back that fetches were superseded. The caller holds mu.
 func (c *Cache) letGoOn(fetches map[*entry]*fetch) {
 	for e, f := range fetches {
 		e.fetch = f
-		f.generation, f.marks, f.known = e.generation, c.marks, c.knownOf(f.name)
+		f.generation, f.marks = e.generation, c.marks
 	}
 }
 

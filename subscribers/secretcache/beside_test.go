@@ -222,6 +222,27 @@ func TestWhatHasToBeFetchedAnywayIsFetchedBesideTheCheck(t *testing.T) {
 	}
 }
 
+// TestAFetchThatItsCheckHasOvertakenIsNotWaitedFor: it may hang, and another one has been sent.
+func TestAFetchThatItsCheckHasOvertakenIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		left := 0
+		secret := newCache(t, fake, func(cfg *secretcache.Config) {
+			cfg.Secrets = lostAtFirst{cfg.Secrets, &left}
+		}).Secret(password).WithTTL(0)
+		wantText(t, secret, "first")
+		fake.Put(password, "second")
+		fake.Advance(nextCheck)
+		left = 1
+		v, took, err := reading(t, secret, time.Minute)
+		if v.Text() != "second" || took != 0 {
+			t.Errorf("got %q, %v after %v", v.Text(), err, took)
+		}
+		time.Sleep(secretcache.DefaultFetchTimeout) // the one that was overtaken ends
+	})
+}
+
 // TestWhatDoesNotFollowTheLogDoesNotWaitForIt: a name that it does not speak of, and whoever observes.
 func TestWhatDoesNotFollowTheLogDoesNotWaitForIt(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -254,6 +254,9 @@ func (c *Cache) moveTo(to cursor, page Page, sent, landed instant) {
 		}
 		known.age, known.anchor = max(known.ageAt(landed), page.since(known.appended)), landed
 		c.known[name] = known
+		if e := c.entries[name]; e != nil && e.fetch != nil {
+			e.fetch.known = &known // which judges its answer also if it is forgotten before that comes
+		}
 		if known.age > lateFor {
 			delete(c.known, name)
 			c.marks++ // a fetch of an ARN on its way may have been to be judged by it

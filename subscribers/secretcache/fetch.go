@@ -42,7 +42,7 @@ type fetch struct {
 	sent   instant
 	reads  uint64       // the cache's when it was sent, or before
 	beside *check       // the check on its way then, or nil
-	known  *knownChange // the newest change when it was sent
+	known  *knownChange // the newest change when it was sent, or when a check landed after that
 	late   *version     // the last answer that was of before a known change
 
 	version *version // set before done is closed, as is err
@@ -278,6 +278,9 @@ func (c *Cache) fail(e *entry, f *fetch, err error) {
 	e.failed = &now
 	c.endFetch(e, f)
 }
+
+// hasEnded reports whether it is known what became of a fetch. The caller holds mu.
+func (f *fetch) hasEnded() bool { return f.version != nil || f.err != nil }
 
 func (c *Cache) endFetch(e *entry, f *fetch) {
 	if e.fetch == f {

@@ -108,25 +108,22 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 		c.observe(c.now())
 	}
 	for range rounds {
-		var f *fetch
+		var beside *fetch
 		if s.follows() && certain {
-			f = s.fetchBeside(mine)
+			beside = s.fetchBeside(mine)
 			certain = c.ensureChecked(ctx)
 		}
 		if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return Value{}, s.wrap(err)
 		}
-		if f == nil {
-			var v *version
-			v, f = s.serveOrFetch(mine, certain)
-			switch {
-			case v != nil && !s.is(v):
-				return s.direct(ctx)
-			case v != nil:
-				return Value{v}, nil
-			case f == nil:
-				continue // the check has grown old
-			}
+		v, f := s.serveOrFetch(mine, certain, beside)
+		switch {
+		case v != nil && !s.is(v):
+			return s.direct(ctx)
+		case v != nil:
+			return Value{v}, nil
+		case f == nil:
+			continue // the check has grown old
 		}
 		if brief == nil {
 			timer := time.NewTimer(fallBackAfter)
@@ -154,16 +151,19 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 func (s *Secret) follows() bool { return s.entry.Load().follows }
 
 // serveOrFetch returns a version that may be served now, or the fetch to wait for, or neither if the log has to be
-// checked again.
-func (s *Secret) serveOrFetch(mine *version, certain bool) (*version, *fetch) {
+// checked again. What was fetched beside the check is waited for unless it has been superseded.
+func (s *Secret) serveOrFetch(mine *version, certain bool, beside *fetch) (*version, *fetch) {
 	c := s.cache
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	e := s.current()
+	if beside != nil && (beside == e.fetch || beside.hasEnded()) {
+		return nil, beside
+	}
 	if s.follows() && certain && !c.certain(now) {
 		return nil, nil
 	}
-	e := s.current()
 	v := s.inMemory(e, mine, now)
 	switch {
 	case v == nil:

@@ -45,7 +45,7 @@ export class Reporting {
     const { reports, mode } = state.cfg;
     if (reports === undefined || mode === "off") return;
     const now = state.now();
-    if (state.checking) return; // what the check finds is to be told, and it calls this when it ends
+    if (state.check !== undefined) return; // what the check finds is to be told, and it calls this when it ends
     const age = this.sent === undefined ? undefined : since(now, this.sent);
     if (this.sending !== undefined || (age !== undefined && age < REPORT_EVERY)) return;
     if (!state.reportDue && (age === undefined || age < RENEW_EVERY)) return;
