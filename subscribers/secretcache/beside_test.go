@@ -3,6 +3,7 @@ package secretcache_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -186,6 +187,35 @@ func TestAColdReadThatCannotFetchFails(t *testing.T) {
 		}
 		wantFetches(t, fake, password, 1)
 	})
+}
+
+// A yieldingClock lets others run whenever it is looked at.
+type yieldingClock struct{ secretcache.Clock }
+
+func (c yieldingClock) Now() (time.Duration, time.Time) {
+	runtime.Gosched()
+	return c.Clock.Now()
+}
+
+func yielding(cfg *secretcache.Config) { cfg.Clock = yieldingClock{cfg.Clock} }
+
+// TestAColdReadFetchesOnce: whichever of its goroutines runs first, and whether the fetch fails or not.
+func TestAColdReadFetchesOnce(t *testing.T) {
+	for round := range 500 {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		var want error
+		if round%2 == 0 {
+			want = errBroken
+			fake.BreakSecrets(want)
+		}
+		if _, err := newCache(t, fake, yielding).Secret(password).WithTTL(0).Get(t.Context()); !errors.Is(err, want) {
+			t.Fatal(err)
+		}
+		if got := fake.Fetches(password); got != 1 {
+			t.Fatalf("round %d: %d fetches", round, got)
+		}
+	}
 }
 
 // TestWhatHasToBeFetchedAnywayIsFetchedBesideTheCheck: and what may still be served is not.
