@@ -6,16 +6,8 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-// A read that finds nothing in memory checks the log and fetches at once, not one after the other. That weakens neither
-// G1 nor G3, whichever of the two is answered first:
-//
-//   - A fetch that was sent beside a check lands after it, whichever way that has ended. So nobody is served before the
-//     check, and what it has found judges the answer.
-//   - A check that goes on from a row supersedes each fetch of a secret that the rows after it name, as ever. The rows
-//     before it are known, or older than a minute.
-//   - A check that starts at the head lets a fetch go on only if it was sent after the read that found the head. What was
-//     appended more than a minute before that is in every answer. What came later is among the rows read, and is kept to
-//     judge the answer by. What cannot be kept, or is of a kind that no answer can be judged by, has it fetched again.
+// A read that finds nothing in memory checks the log and fetches at once, and is served when both have come. Why that
+// weakens neither G1 nor G3 stands in docs/decisions/0012-check-and-fetch-at-once.md.
 
 // fetchBeside starts the check that is due, and beside it the fetch that this read needs whatever the check finds. It
 // returns nil if there is no check to wait for, or perhaps nothing to fetch.
