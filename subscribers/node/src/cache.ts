@@ -72,7 +72,7 @@ export class Cache {
     this.reporting = new Reporting(this.state);
     this.checks = new Checks(this.state, this.reporting);
     const changes = new Changes(this.state);
-    this.fetches = new Fetches(this.state, changes, () => this.checks.ensure());
+    this.fetches = new Fetches(this.state, changes, () => this.checks.ensure(), () => this.reporting.start());
     this.pushes = new Pushes(this.state, this.checks, this.reporting, changes, (name) => this.get(name));
     this.tries = new Tries(this.state, this.checks, this.fetches, (id, options) => this.get(id, options));
   }
@@ -117,8 +117,12 @@ export class Cache {
     if (state.cfg.mode === "observe") this.checks.start(state.now(), false);
     try {
       for (let round = 0; round < ROUNDS; round++) {
-        if (read.entry.follows && certain) certain = await this.checks.ensure();
-        const step = this.serveOrFetch(read, certain);
+        let beside: Fetch | undefined;
+        if (read.entry.follows && certain) {
+          beside = this.fetchBeside(read);
+          certain = await this.checks.ensure();
+        }
+        const step = this.serveOrFetch(read, certain, beside);
         if (step === undefined) continue; // the check has grown old
         if (step instanceof Held) return isOf(id, step) ? step : await this.direct(id);
         if (!(await this.wait(read, step))) return this.fallBack(read, new LateError(id));
@@ -138,22 +142,40 @@ export class Cache {
     }
   }
 
-  /** A version that may be served now, or the fetch to wait for, or neither if the log has to be checked again. */
-  private serveOrFetch(read: Read, certain: boolean): Held | Fetch | undefined {
+  /**
+   * A version that may be served now, or the fetch to wait for, or neither if the log has to be checked again. What was
+   * fetched beside the check is waited for unless it has been superseded.
+   */
+  private serveOrFetch(read: Read, certain: boolean, beside: Fetch | undefined): Held | Fetch | undefined {
     const { state } = this;
     const now = state.now();
     const entry = (read.entry = state.entryFor(read.id));
+    if (beside !== undefined && (beside === entry.fetch || hasEnded(beside))) return beside;
     if (entry.follows && certain && !state.certain(now)) return undefined;
-    const { fresh, held } = entry;
-    if (fresh !== undefined && this.isWanted(read, fresh, now)) {
-      if (entry.follows && !certain) state.counts.uncertain++;
-      return fresh;
-    }
-    if (fresh === undefined && (this.failedLately(read, now) || this.waitedInVain(read, now))) {
-      state.counts.outdated++;
-      return held;
-    }
-    return this.fetches.start(entry, read.id);
+    const found = this.inMemory(read, now);
+    if (found === undefined) return this.fetches.start(entry, read.id);
+    if (found !== entry.fresh) state.counts.outdated++;
+    else if (entry.follows && !certain) state.counts.uncertain++;
+    return found;
+  }
+
+  /**
+   * Starts the check that is due, and beside it the fetch that a read needs whatever the check finds. Undefined if there is no
+   * check to wait for, or perhaps nothing to fetch.
+   */
+  private fetchBeside(read: Read): Fetch | undefined {
+    const { state } = this;
+    const now = state.now();
+    if (state.certain(now) || this.checks.start(now, false) === undefined) return undefined;
+    const entry = (read.entry = state.entryFor(read.id));
+    return this.inMemory(read, now) === undefined ? this.fetches.start(entry, read.id) : undefined;
+  }
+
+  /** What there is for a read, as far as the log does not speak against it. */
+  private inMemory(read: Read, now: Instant): Held | undefined {
+    const { fresh, held } = read.entry;
+    if (fresh === undefined) return this.failedLately(read, now) || this.waitedInVain(read, now) ? held : undefined;
+    return this.isWanted(read, fresh, now) ? fresh : undefined;
   }
 
   private isWanted(read: Read, version: Held, now: Instant): boolean {
@@ -321,6 +343,9 @@ export class Cache {
     this.state.clear();
   }
 }
+
+/** Whether it is known what became of a fetch. */
+const hasEnded = (fetch: Fetch): boolean => fetch.version !== undefined || fetch.error !== undefined;
 
 /** The entry of a read, by name once that is known. */
 const currentOf = (read: Read): Entry => read.entry.alias ?? read.entry;

@@ -54,7 +54,7 @@ export class Reporting {
   start(): void {
     const { state } = this;
     const { reports } = state.cfg;
-    if (state.checking) return; // what the check finds is to be told, and it calls this when it ends
+    if (state.check !== undefined) return; // what the check finds is to be told, and it calls this when it ends
     const now = state.now();
     if (reports === undefined || !this.isDue(now)) return;
     const { report, complete } = this.build();

@@ -113,9 +113,9 @@ export interface Fetch {
   /** The secret's name; empty until the first answer to an ARN has told it. */
   name: string;
   /** The entry's when it began. */
-  readonly generation: number;
+  generation: number;
   /** The state's when it began: for an entry whose name is not known yet. */
-  readonly marks: number;
+  marks: number;
   readonly rests: number;
   readonly begun: Instant;
   /** Resolves when the fetch has ended, whichever way. */
@@ -125,13 +125,26 @@ export interface Fetch {
 
   // Of the try on its way:
   sent: Instant;
-  /** The newest change when it was sent. */
+  /** The state's when it was sent. */
+  reads: number;
+  /** The check on its way then. */
+  beside?: Check | undefined;
+  /** The newest change when it was sent, or when a check landed after that. */
   known?: KnownChange | undefined;
   /** The last answer that was of before a known change. */
   late?: Held;
 
   version?: Held;
   error?: Error;
+}
+
+/** One look at the log on its way. All who need one share it. */
+export interface Check {
+  readonly begun: Instant;
+  /** Whether the log was read. It never fails. */
+  done: Promise<boolean>;
+  /** A fetch waits for it, and sees to the report then. */
+  awaited: boolean;
 }
 
 /** One request that a rejection has caused, and all who share it. */
@@ -198,8 +211,10 @@ export class State {
   invocations = 0;
   /** How often there began or ceased to be any: between the two the environment may have been frozen. */
   rests = 0;
-  /** A check of the log is on its way. */
-  checking = false;
+  /** The check on its way. */
+  check?: Check | undefined;
+  /** How many reads of the log have begun. */
+  reads = 0;
   /** Something new is to be reported. */
   reportDue = false;
   private readonly prefix: string;
