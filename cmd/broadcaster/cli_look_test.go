@@ -6,10 +6,12 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history/historytest"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -48,6 +50,34 @@ func TestLookingForWhatIsNotThere(t *testing.T) {
 	} {
 		if stdout, stderr := p.show(t, example{command: command, code: exitFailed}); stdout != "" || !strings.HasPrefix(stderr, want) {
 			t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+		}
+	}
+}
+
+// TestWhatIsNextIsACommand that there is, with all that it needs.
+func TestWhatIsNextIsACommand(t *testing.T) {
+	p := newPast(t)
+	for n, reason := range []invalidation.Reason{
+		invalidation.NoFunction, invalidation.NoAck, invalidation.NotApplied, invalidation.Invalid, invalidation.NotPermitted, invalidation.Throttled,
+	} {
+		row := p.Moved(neonLogin, n, day("10:00:00"))
+		p.Deliver(row, historytest.Owed(row, string(reason), 0, invalidation.Undelivered, reason))
+	}
+	p.Found("redis/password", 1, day("10:00:00"), day("10:05:00"))
+	row := p.Moved(neonLogin, 9, day("10:06:00"))
+	p.Record(row, historytest.Owed(row, "held", 0, invalidation.Pending, invalidation.Paused), historytest.Owed(row, "slow", 0, invalidation.Pending, invalidation.TimedOut))
+	stdout, _ := p.show(t, example{command: "missed"})
+	commands := regexp.MustCompile(`(?m)^  next: +broadcaster (.*)$`).FindAllStringSubmatch(stdout, -1)
+	if len(commands) != 11 { // the parked ones, and an untried one
+		t.Errorf("%d commands\n%s", len(commands), stdout)
+	}
+	for _, c := range commands {
+		is, args, err := newRoot(stdio{now: time.Now}).Find(strings.Fields(c[1]))
+		if err == nil {
+			err = is.ParseFlags(args)
+		}
+		if err != nil || !is.Runnable() {
+			t.Errorf("%s: %v", c[1], err)
 		}
 	}
 }
@@ -103,6 +133,17 @@ func TestWatching(t *testing.T) {
 	}
 	if strings.Contains(stdout, "\x1b") {
 		t.Error("what is no terminal is not cleared")
+	}
+}
+
+// TestWatchingGoesOn when a look fails, unless it is the first one.
+func TestWatchingGoesOn(t *testing.T) {
+	p := payments(t)
+	p.show(t, example{command: "status neon/another --watch", code: exitFailed})
+	p.refuse = func(action string, n int) bool { return action == "dynamodb:BatchGetItem" && n == 3 }
+	stdout, _ := p.show(t, example{command: "status --watch", lines: 11})
+	if _, after, found := strings.Cut(stdout, "broadcaster: reading secrets' rows: "); !found || !strings.Contains(after, "log       revision 8") {
+		t.Errorf("got\n%s", stdout)
 	}
 }
 

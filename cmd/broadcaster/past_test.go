@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -29,8 +30,9 @@ type past struct {
 	t   *testing.T
 	now time.Time
 
-	mu    sync.Mutex
-	asked map[string]bool // which of AWS's actions
+	mu     sync.Mutex
+	asked  map[string]int                  // how often each of AWS's actions was
+	refuse func(action string, n int) bool // whether the n-th of an action is; nil: none
 }
 
 const neonLogin = "neon/connection-string"
@@ -49,14 +51,18 @@ func newPast(t *testing.T) *past {
 		t.Fatal(err)
 	}
 	lambda := httputil.NewSingleHostReverseProxy(at)
-	p := &past{History: h, t: t, now: day("10:30:00"), asked: map[string]bool{}}
+	p := &past{History: h, t: t, now: day("10:30:00"), asked: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		switch service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), "."); service {
 		case "AmazonSQS":
 			p.ask("sqs:" + operation)
 			messages.ServeHTTP(out, r)
 		case "DynamoDB_20120810":
-			p.ask("dynamodb:" + operation)
+			if p.ask("dynamodb:" + operation) {
+				out.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(out, `{"__type":"AccessDeniedException","message":"refused by the test"}`)
+				return
+			}
 			h.Tables.ServeHTTP(out, r)
 		default:
 			p.ask("lambda:" + strings.Replace(path.Base(r.URL.Path), "configuration", "GetFunctionConfiguration", 1))
@@ -88,10 +94,12 @@ func newPast(t *testing.T) *past {
 	return p
 }
 
-func (p *past) ask(action string) {
+// ask notes an action and reports whether it is refused.
+func (p *past) ask(action string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked[action] = true
+	p.asked[action]++
+	return p.refuse != nil && p.refuse(action, p.asked[action])
 }
 
 // withDeadLetters returns the broadcaster's queue, in which messages were parked.
