@@ -125,10 +125,10 @@ func (p replayReport) printDeliveries(r *replaying) error {
 	slices.SortFunc(lines, func(a, b line) int {
 		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.function, b.function), cmp.Compare(a.outcome, b.outcome))
 	})
-	t := table{r.out, []int{22, 26, 28}}
+	t := table{r.out, []int{22, 26, 28, 16}}
 	t.print("SERVICE", "FUNCTION", "OUTCOME", "REVISIONS")
 	for _, l := range lines {
-		t.print(l.service, functionText(l.function), l.outcome, cut(ranges(revisions[l]), 18))
+		t.print(l.service, functionText(l.function), l.outcome, ranges(revisions[l]))
 	}
 	return nil
 }
