@@ -182,6 +182,9 @@ func TestSecretsAndServicesAreCompleted(t *testing.T) {
 		"__complete wait" + here + " ":                         "datadog/api-key\n",
 		"__complete wait neon/connection-string" + here + " ":  ":4",
 		"__complete status" + here + " --service ":             "ledger\npayments-api\npayments-batch\nsecret-broadcaster-canary\n:4",
+		"__complete invalidate" + here + " ":                   "datadog/api-key\n",
+		"__complete replay" + here + " --secret ":              "datadog/api-key\n",
+		"__complete replay" + here + " --service ":             "ledger\n",
 		"__complete status --env prod --domain kyc ":           ":4",
 		"__complete status --env prod --domain kyc --service ": ":4",
 	} {

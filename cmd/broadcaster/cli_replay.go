@@ -93,6 +93,10 @@ Exit codes: 0 done, 1 failed or a delivery failed again, 2 the command line cann
 	flags.Var(&r.until, "until", "until when, likewise (default now)")
 	flags.StringVar(&r.archive, "archive", "", "the archive's name ({env}-secretsmanager)")
 	flags.DurationVar(&r.archiveDelay, "archive-delay", replays.ArchiveDelay, "how long after --until events may still reach the archive")
+	_ = cmd.RegisterFlagCompletionFunc("service", r.where.completeService)
+	_ = cmd.RegisterFlagCompletionFunc("secret", func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return r.where.completeSecret(cmd, nil, typed)
+	})
 	_ = cmd.RegisterFlagCompletionFunc("from", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{fromStore, fromDLQ, fromArchive}, cobra.ShellCompDirectiveNoFileComp
 	})

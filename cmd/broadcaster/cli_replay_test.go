@@ -137,11 +137,11 @@ func TestTheSummaryOfAReplay(t *testing.T) {
 reason: INC-4711
 5 of 7 failed deliveries were sent again, as revision 12, which is current, once to each function
 
-SERVICE                   FUNCTION                  OUTCOME                       REVISIONS
-a-very-long-name-a-very…  a-very-long-name-a-very…  pending: throttled            9
-payments-api              payments-api:live         acknowledged                  3-5, 9
-payments-batch            payments-batch            left: it is acknowledged      9
-payments-batch            payments-batch            left: the service is not su…  10
+SERVICE                 FUNCTION                    OUTCOME                       REVISIONS
+a-very-long-name-a-ve…  a-very-long-name-a-very-l…  pending: throttled            9
+payments-api            payments-api:live           acknowledged                  3-5, 9
+payments-batch          payments-batch              left: it is acknowledged      9
+payments-batch          payments-batch              left: the service is not su…  10
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
