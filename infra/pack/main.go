@@ -9,6 +9,7 @@ import (
 	"debug/buildinfo"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,22 +24,28 @@ import (
 
 func main() {
 	bootstrap := flag.String("bootstrap", "dist/bootstrap", "the function's binary")
-	manifests := flag.String("subscriptions", "infra/subscriptions", "the folder of manifests, {env}/{domain}.yaml")
-	dist := flag.String("dist", "dist", "the folder to write broadcaster.zip and broadcaster.cdx.json to")
+	name := flag.String("name", "broadcaster", "what to call the zip and its bill of materials")
+	manifests := flag.String("subscriptions", "infra/subscriptions", "the folder of manifests, {env}/{domain}.yaml; empty for a function that needs none")
+	dist := flag.String("dist", "dist", "the folder to write {name}.zip and {name}.cdx.json to")
 	flag.Parse()
-	if err := run(os.Stdout, *bootstrap, *manifests, *dist); err != nil {
+	if err := run(os.Stdout, *bootstrap, *manifests, filepath.Join(*dist, *name)); err != nil {
 		fmt.Fprintln(os.Stderr, "pack:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer, bootstrap, manifests, dist string) error {
+// run writes the zip and the bill of materials, whose paths are to without their endings.
+func run(out io.Writer, bootstrap, manifests, to string) error {
 	program, err := os.ReadFile(bootstrap) //nolint:gosec // the path is the point
 	if err != nil {
 		return fmt.Errorf("reading the binary: %w", err)
 	}
+	var folder fs.FS
+	if manifests != "" {
+		folder = os.DirFS(manifests)
+	}
 	var packed bytes.Buffer
-	count, err := pack(&packed, program, os.DirFS(manifests))
+	count, err := pack(&packed, program, folder)
 	if err != nil {
 		return err
 	}
@@ -51,36 +58,52 @@ func run(out io.Writer, bootstrap, manifests, dist string) error {
 	if err != nil {
 		return fmt.Errorf("writing the bill of materials: %w", err)
 	}
-	for name, content := range map[string][]byte{"broadcaster.zip": packed.Bytes(), "broadcaster.cdx.json": append(bill, '\n')} {
-		if err := os.WriteFile(filepath.Join(dist, name), content, 0o644); err != nil { //nolint:gosec // for everybody to read
-			return fmt.Errorf("writing %s: %w", name, err)
+	for file, content := range map[string][]byte{to + ".zip": packed.Bytes(), to + ".cdx.json": append(bill, '\n')} {
+		if err := os.WriteFile(file, content, 0o644); err != nil { //nolint:gosec // for everybody to read
+			return fmt.Errorf("writing %s: %w", file, err)
 		}
 	}
-	fmt.Fprintf(out, "%s: %d bytes, %d manifests, sha256 %x\n", filepath.Join(dist, "broadcaster.zip"), packed.Len(), count, digest)
-	fmt.Fprintf(out, "%s: %d modules\n", filepath.Join(dist, "broadcaster.cdx.json"), len(info.Deps))
+	fmt.Fprintf(out, "%s.zip: %d bytes, %d manifests, sha256 %x\n", to, packed.Len(), count, digest)
+	fmt.Fprintf(out, "%s.cdx.json: %d modules\n", to, len(info.Deps))
 	return nil
 }
 
-// pack writes the binary and every manifest, which has to be valid: a function does not start with one that is not.
-func pack(to io.Writer, program []byte, manifests fs.FS) (int, error) {
-	archive := zip.NewWriter(to)
-	add := func(name string, mode fs.FileMode, content []byte) error {
-		header := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)} // the first that a zip can say
-		header.SetMode(mode)
-		file, err := archive.CreateHeader(header)
-		if err == nil {
-			_, err = file.Write(content)
-		}
-		if err != nil {
-			return fmt.Errorf("packing %s: %w", name, err)
-		}
-		return nil
+// An archive is a zip without times.
+type archive struct{ zip *zip.Writer }
+
+func (a archive) add(name string, mode fs.FileMode, content []byte) error {
+	header := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)} // the first that a zip can say
+	header.SetMode(mode)
+	file, err := a.zip.CreateHeader(header)
+	if err == nil {
+		_, err = file.Write(content)
 	}
-	if err := add("bootstrap", 0o755, program); err != nil {
+	if err != nil {
+		return fmt.Errorf("packing %s: %w", name, err)
+	}
+	return nil
+}
+
+// pack writes the binary, and every manifest unless manifests is nil.
+func pack(to io.Writer, program []byte, manifests fs.FS) (count int, err error) {
+	a := archive{zip.NewWriter(to)}
+	if err := a.add("bootstrap", 0o755, program); err != nil {
 		return 0, err
 	}
-	count := 0
-	err := fs.WalkDir(manifests, ".", func(path string, entry fs.DirEntry, err error) error {
+	if manifests != nil {
+		if count, err = a.addManifests(manifests); err != nil {
+			return 0, err
+		}
+	}
+	if err := a.zip.Close(); err != nil {
+		return 0, fmt.Errorf("packing: %w", err)
+	}
+	return count, nil
+}
+
+// addManifests adds every manifest, which has to be valid: a function does not start with one that is not.
+func (a archive) addManifests(manifests fs.FS) (count int, err error) {
+	err = fs.WalkDir(manifests, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) == ".md" {
 			return err
 		}
@@ -97,16 +120,10 @@ func pack(to io.Writer, program []byte, manifests fs.FS) (int, error) {
 			return fmt.Errorf("reading %s: %w", path, err)
 		}
 		count++
-		return add("subscriptions/"+path, 0o644, content)
+		return a.add("subscriptions/"+path, 0o644, content)
 	})
-	switch {
-	case err != nil:
-		return 0, err
-	case count == 0:
-		return 0, fmt.Errorf("there is no manifest, and so no domain to deploy")
+	if err == nil && count == 0 {
+		err = errors.New("there is no manifest, and so no domain to deploy")
 	}
-	if err := archive.Close(); err != nil {
-		return 0, fmt.Errorf("packing: %w", err)
-	}
-	return count, nil
+	return count, err
 }

@@ -94,13 +94,19 @@ func TestEveryBlockIsOfALanguageThatIsHeldToSomething(t *testing.T) {
 const typescript = "docs/subscribing.md"
 
 func TestTypeScriptIsFollowedByItsOwnTest(t *testing.T) {
+	tests := map[string]string{ // of each document that shows some
+		typescript: "subscribing.test.ts", "subscribers/node/README.md": "subscribing.test.ts", "docs/events.md": "hint.test.ts",
+	}
 	for _, b := range blocks(t, "ts") {
-		if !strings.HasPrefix(b.at, typescript) && !strings.HasPrefix(b.at, "subscribers/node/README.md") {
-			t.Errorf("%s: subscribers/node/test/subscribing.test.ts does not read it", b.at)
+		document, _, _ := strings.Cut(b.at, ",")
+		if tests[document] == "" {
+			t.Errorf("%s: no test of subscribers/node reads it", b.at)
 		}
 	}
-	if !strings.Contains(read(t, "subscribers/node/test/subscribing.test.ts"), `"docs", "subscribing.md"`) {
-		t.Errorf("subscribers/node/test/subscribing.test.ts does not read %s", typescript)
+	for _, document := range []string{typescript, "docs/events.md"} {
+		if at := strings.ReplaceAll(document, "docs/", `"docs", "`) + `"`; !strings.Contains(read(t, "subscribers/node/test/"+tests[document]), at) {
+			t.Errorf("%s does not read %s", tests[document], document)
+		}
 	}
 	if !strings.Contains(read(t, "Makefile"), "npm test --prefix $(NODE)") {
 		t.Error("make test does not run the tests of subscribers/node")
