@@ -4,8 +4,11 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -140,10 +143,45 @@ func TestWatching(t *testing.T) {
 func TestWatchingGoesOn(t *testing.T) {
 	p := payments(t)
 	p.show(t, example{command: "status neon/another --watch", code: exitFailed})
-	p.refuse = func(action string, n int) bool { return action == "dynamodb:BatchGetItem" && n == 3 }
+	p.answer = func(out http.ResponseWriter, action string, n int) bool {
+		if action != "dynamodb:BatchGetItem" || n != 3 {
+			return false
+		}
+		out.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(out, `{"__type":"AccessDeniedException","message":"refused by the test"}`)
+		return true
+	}
 	stdout, _ := p.show(t, example{command: "status --watch", lines: 11})
 	if _, after, found := strings.Cut(stdout, "broadcaster: reading secrets' rows: "); !found || !strings.Contains(after, "log       revision 8") {
 		t.Errorf("got\n%s", stdout)
+	}
+}
+
+// TestTheSDKIsQuiet: of an answer that is cut off the command's own error says so, once.
+func TestTheSDKIsQuiet(t *testing.T) {
+	p := payments(t)
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	was := os.Stderr
+	os.Stderr = file // where the SDK logs to
+	defer func() { os.Stderr = was }()
+	p.answer = func(out http.ResponseWriter, action string, n int) bool {
+		if action != "dynamodb:Query" || n != 1 {
+			return false
+		}
+		out.Header().Set("X-Amz-Crc32", "4711")
+		out.Header().Set("Content-Length", "1000")
+		_, _ = io.WriteString(out, `{"Items":[`)
+		_ = http.NewResponseController(out).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	stdout, stderr := p.show(t, example{command: "status", code: exitFailed})
+	text, err := os.ReadFile(file.Name())
+	if stdout != "" || !strings.HasSuffix(stderr, "unexpected EOF\n") || strings.Count(stderr, "\n") != 1 || err != nil || len(text) > 0 {
+		t.Errorf("stdout %q, stderr %q, logged %q, %v", stdout, stderr, text, err)
 	}
 }
 

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -31,8 +30,8 @@ type past struct {
 	now time.Time
 
 	mu     sync.Mutex
-	asked  map[string]int                  // how often each of AWS's actions was
-	refuse func(action string, n int) bool // whether the n-th of an action is; nil: none
+	asked  map[string]int                                           // how often each of AWS's actions was
+	answer func(out http.ResponseWriter, action string, n int) bool // the n-th of an action, in AWS's place, if it returns true
 }
 
 const neonLogin = "neon/connection-string"
@@ -58,12 +57,9 @@ func newPast(t *testing.T) *past {
 			p.ask("sqs:" + operation)
 			messages.ServeHTTP(out, r)
 		case "DynamoDB_20120810":
-			if p.ask("dynamodb:" + operation) {
-				out.WriteHeader(http.StatusBadRequest)
-				_, _ = io.WriteString(out, `{"__type":"AccessDeniedException","message":"refused by the test"}`)
-				return
+			if n := p.ask("dynamodb:" + operation); p.answer == nil || !p.answer(out, "dynamodb:"+operation, n) {
+				h.Tables.ServeHTTP(out, r)
 			}
-			h.Tables.ServeHTTP(out, r)
 		default:
 			p.ask("lambda:" + strings.Replace(path.Base(r.URL.Path), "configuration", "GetFunctionConfiguration", 1))
 			lambda.ServeHTTP(out, r)
@@ -94,12 +90,12 @@ func newPast(t *testing.T) *past {
 	return p
 }
 
-// ask notes an action and reports whether it is refused.
-func (p *past) ask(action string) bool {
+// ask notes an action and returns how often it was.
+func (p *past) ask(action string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked[action]++
-	return p.refuse != nil && p.refuse(action, p.asked[action])
+	return p.asked[action]
 }
 
 // withDeadLetters returns the broadcaster's queue, in which messages were parked.
