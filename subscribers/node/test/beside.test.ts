@@ -261,32 +261,3 @@ test("a late answer is judged by what its check told, also if that has been forg
     await other;
   }
 });
-
-test("a wait that a freeze has cut is none: who reads after it waits anew", async () => {
-  const fake = new Fake();
-  fake.put(PASSWORD, "first");
-  const cache = fake.cache();
-  await reads(cache, "first");
-  fake.put(PASSWORD, "second");
-  fake.clock.jump(NEXT_CHECK);
-  const secrets = gate();
-  fake.secretsGate = secrets.closed;
-  let left: Promise<unknown> | undefined;
-  await cache.invoke({}, undefined, async () => {
-    left = cache.get(PASSWORD); // nobody waits for it
-    await settled();
-  });
-  fake.clock.jump(2001); // frozen: it has waited for two seconds then, of which it saw nothing
-  let value: string | undefined;
-  const invocation = cache.invoke({}, undefined, async () => {
-    await fake.clock.advance(0);
-    await left;
-    const read = cache.get(PASSWORD).then((version) => (value = version.value as string));
-    await fake.clock.advance(100);
-    assert.equal(value, undefined, "it waits");
-    secrets.open();
-    await read;
-  });
-  await invocation;
-  assert.equal(value, "second");
-});
