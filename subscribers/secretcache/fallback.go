@@ -7,8 +7,8 @@ import (
 )
 
 // wait waits for a fetch, and returns false if ctx has ended first, or brief and what is held may be served meanwhile. The
-// fetch goes on.
-func (s *Secret) wait(ctx context.Context, f *fetch, brief <-chan time.Time) bool {
+// fetch goes on. rests are the cache's when the read began.
+func (s *Secret) wait(ctx context.Context, f *fetch, brief <-chan time.Time, rests int64) bool {
 	for {
 		select {
 		case <-f.done:
@@ -16,7 +16,7 @@ func (s *Secret) wait(ctx context.Context, f *fetch, brief <-chan time.Time) boo
 		case <-ctx.Done():
 			return false
 		case <-brief:
-			if s.giveUpWaiting(f) {
+			if s.giveUpWaiting(f, rests) {
 				return false
 			}
 			brief = nil
@@ -26,7 +26,7 @@ func (s *Secret) wait(ctx context.Context, f *fetch, brief <-chan time.Time) boo
 
 // giveUpWaiting reports whether what is held may be served although a fetch has not ended. It notes that for the reads
 // after this one, until the environment rests: one that is thawed waits anew.
-func (s *Secret) giveUpWaiting(f *fetch) bool {
+func (s *Secret) giveUpWaiting(f *fetch, rests int64) bool {
 	c := s.cache
 	now := c.now()
 	c.mu.Lock()
@@ -35,8 +35,7 @@ func (s *Secret) giveUpWaiting(f *fetch) bool {
 	if e.fresh.Load() == e.held || !s.mayFallBackTo(e, now) {
 		return false // the new version is there, and OnChange is being told, or there is nothing to serve
 	}
-	rests := c.rests.Load()
-	f.inVain = &rests
+	f.inVain = &rests // if it rested meanwhile, the wait was none
 	return true
 }
 

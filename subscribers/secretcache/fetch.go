@@ -36,7 +36,7 @@ type fetch struct {
 	marks      uint64 // the cache's when it began: for an entry whose name is not known yet
 	done       chan struct{}
 	rests      int64  // the cache's when it began
-	inVain     *int64 // the cache's when a read did not wait for it to end; nil before that
+	inVain     *int64 // the cache's when a read began that did not wait for it to end; nil before that
 
 	// Of the try on its way:
 	sent   instant

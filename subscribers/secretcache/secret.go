@@ -130,7 +130,7 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 			defer timer.Stop()
 			brief = timer.C
 		}
-		if !s.wait(ctx, f, brief) {
+		if !s.wait(ctx, f, brief, rests) {
 			return s.fallBackFrom(ctx)
 		}
 		switch {

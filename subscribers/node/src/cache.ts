@@ -34,6 +34,8 @@ interface Read {
   readonly ttl: number;
   /** What is served must have been asked for at this instant or later. */
   readonly from: Instant | undefined;
+  /** The state's when it began. */
+  readonly rests: number;
   /** Fetched for this read: it is served even if its fetch took longer than the TTL. */
   mine: Held | undefined;
   entry: Entry;
@@ -109,8 +111,8 @@ export class Cache {
 
   private async read(id: string, ttl: number, from: Instant | undefined): Promise<Version> {
     const { state } = this;
-    const read: Read = { id, ttl, from, mine: undefined, entry: state.entryFor(id), brief: undefined };
     const { rests } = state;
+    const read: Read = { id, ttl, from, rests, mine: undefined, entry: state.entryFor(id), brief: undefined };
     state.lastRead = state.now();
     let certain = true; // until the log could not be read: then this read goes on without it
     let again = false;
@@ -227,7 +229,7 @@ export class Cache {
     const entry = currentOf(read);
     // Else the new version is there, and onChange is being told, or there is nothing to serve.
     if (entry.fresh === entry.held || !this.mayFallBack(read, this.state.now())) return false;
-    fetch.inVain = this.state.rests;
+    fetch.inVain = read.rests; // if it rested meanwhile, the wait was none
     return true;
   }
 

@@ -120,7 +120,7 @@ export interface Fetch {
   readonly begun: Instant;
   /** Resolves when the fetch has ended, whichever way. */
   done: Promise<void>;
-  /** The state's rests when a read did not wait for it to end. */
+  /** The state's rests when a read began that did not wait for it to end. */
   inVain?: number;
 
   // Of the try on its way:

@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { DEFAULT_TTL } from "../src/config.js";
 import { failure, fetched, reads, took } from "./support/expect.js";
-import { Fake, gate, named, NEXT_CHECK, PASSWORD } from "./support/fake.js";
+import { Fake, gate, named, NEXT_CHECK, PASSWORD, settled } from "./support/fake.js";
 
 // What is served while Secrets Manager is late, fails or hangs.
 
@@ -197,4 +197,33 @@ test("what may not be served is waited for: a deleted secret, and one past its T
     assert.equal(error?.name, "TimeoutError", change);
     assert.equal(ms, 10_000, change);
   }
+});
+
+test("a wait that a freeze has cut is none: who reads after it waits anew", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.put(PASSWORD, "second");
+  fake.clock.jump(NEXT_CHECK);
+  const secrets = gate();
+  fake.secretsGate = secrets.closed;
+  let left: Promise<unknown> | undefined;
+  await cache.invoke({}, undefined, async () => {
+    left = cache.get(PASSWORD); // nobody waits for it
+    await settled();
+  });
+  fake.clock.jump(2001); // frozen: it has waited for two seconds then, of which it saw nothing
+  let value: string | undefined;
+  const invocation = cache.invoke({}, undefined, async () => {
+    await fake.clock.advance(0);
+    await left;
+    const read = cache.get(PASSWORD).then((version) => (value = version.value as string));
+    await fake.clock.advance(100);
+    assert.equal(value, undefined, "it waits");
+    secrets.open();
+    await read;
+  });
+  await invocation;
+  assert.equal(value, "second");
 });
