@@ -119,6 +119,30 @@ func TestASecretWithoutNews(t *testing.T) {
 	}
 }
 
+// TestTheCanaryTellsOfAChangeWithItsNextRun: that it has not yet is no news.
+func TestTheCanaryTellsOfAChangeWithItsNextRun(t *testing.T) {
+	p := newPast(t)
+	p.Deliver(p.Moved("secret-broadcaster/canary", 1, day("10:00:00")))
+	for _, c := range []struct {
+		revision int64
+		want     string
+	}{
+		{0, "canary    changed its secret 29m59s ago, and has not reported that it can use it\n"},
+		{1, "canary    changed its secret 29m59s ago, and serves the change\n"},
+	} {
+		if c.revision > 0 {
+			p.Report(historytest.Report("secret-broadcaster-canary", "ca4a01", day("10:00:05"), c.revision, historytest.Holding("secret-broadcaster/canary", 1)))
+		}
+		if stdout, _ := p.show(t, example{command: "status"}); !strings.Contains(stdout, c.want) {
+			t.Errorf("at revision %d:\n%s", c.revision, stdout)
+		}
+	}
+	p.Deliver(p.Moved("secret-broadcaster/canary", 2, day("10:15:00")))
+	if stdout, _ := p.show(t, example{command: "status"}); !strings.Contains(stdout, "canary    changed its secret 14m59s ago, and reported 29m55s ago that it serves revision 1\n") {
+		t.Errorf("got\n%s", stdout)
+	}
+}
+
 func TestAServiceThatIsWell(t *testing.T) {
 	p := payments(t)
 	stdout, _ := p.show(t, example{command: "status --service secret-broadcaster-canary"})

@@ -32,10 +32,13 @@ func printHealth(out io.Writer, h history.Health, now time.Time) {
 	canary := "there is none, or it has not changed its secret yet"
 	if h.Canary.Revision > 0 {
 		canary = fmt.Sprintf("changed its secret %s, ", since(h.Canary.Appended, now))
-		if h.Canary.Served {
+		switch c := h.Canary; {
+		case c.Served == 0:
+			canary += "and has not reported that it can use it"
+		case c.Served < c.Revision:
+			canary += fmt.Sprintf("and reported %s that it serves revision %d", since(c.Reported, now), c.Served)
+		default:
 			canary += "and serves the change"
-		} else {
-			canary += "and has not reported that it serves the change"
 		}
 	}
 	t := table{out, []int{8}}

@@ -32,8 +32,9 @@ type Health struct {
 type Canary struct {
 	Revision int64     `json:"revision"`
 	Appended time.Time `json:"appended,omitzero"`
-	// Served: the canary has reported that it serves the change, or a later one, and Reported is when.
-	Served   bool      `json:"served"`
+	// Served is the newest revision at which the canary has reported that it can use its secret, and Reported is when. It
+	// reports once in ten seconds at the most, so it mostly tells of a change with its next run.
+	Served   int64     `json:"served"`
 	Reported time.Time `json:"reported,omitzero"`
 }
 
@@ -152,8 +153,8 @@ func (r *Reader) canary(ctx context.Context) (Canary, error) {
 		return c, err
 	}
 	for _, report := range reports {
-		if report.Revision >= c.Revision && holds(report, name) && failing(report, name) == "" {
-			c.Served, c.Reported = true, newer(c.Reported, report.Time)
+		if report.Time.After(c.Reported) && holds(report, name) && failing(report, name) == "" {
+			c.Served, c.Reported = report.Revision, report.Time
 		}
 	}
 	return c, nil

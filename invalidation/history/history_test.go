@@ -321,17 +321,17 @@ func TestHealth(t *testing.T) {
 	if err != nil || is.Revision != 3 || is.Lag != 0.6 || is.LongestLag != 0.6 || is.OpenFanouts != 2 || !is.OldestOpen.Equal(row.Time) || is.Queue.DeadLetters != 2 {
 		t.Errorf("got %+v, %v", is, err)
 	}
-	if is.Canary.Revision != 2 || is.Canary.Served {
+	if is.Canary.Revision != 2 || is.Canary.Served != 0 {
 		t.Errorf("a canary that has not reported: %+v", is.Canary)
 	}
 	h.Report(historytest.Report("secret-broadcaster-canary", "c1", row.Time.Add(3*time.Second), 2, historytest.Holding("secret-broadcaster/canary", 2)))
-	if is, err = r.Health(t.Context(), h.Store, parked(0)); err != nil || !is.Canary.Served || !is.Canary.Reported.Equal(row.Time.Add(3*time.Second)) {
+	if is, err = r.Health(t.Context(), h.Store, parked(0)); err != nil || is.Canary.Served != 2 || !is.Canary.Reported.Equal(row.Time.Add(3*time.Second)) {
 		t.Errorf("a canary that has reported: %+v, %v", is.Canary, err)
 	}
 	cannot := historytest.Holding("secret-broadcaster/canary", 2)
 	cannot.Outcome = wire.Failed
 	h.Report(historytest.Report("secret-broadcaster-canary", "c1", row.Time.Add(4*time.Second), 2, cannot))
-	if is, err = r.Health(t.Context(), h.Store, parked(0)); err != nil || is.Canary.Served {
+	if is, err = r.Health(t.Context(), h.Store, parked(0)); err != nil || is.Canary.Served != 0 {
 		t.Errorf("a canary that cannot use it: %+v, %v", is.Canary, err)
 	}
 	cfg.Now = func() time.Time { return noon().Add(3 * time.Hour) }
