@@ -13,10 +13,16 @@ const names = (folder: string, ending: string): string[] => {
 const text = (path: string): string => readFileSync(goldenPath(path), "utf8");
 const json = (path: string): unknown => JSON.parse(text(path));
 
+/** A row as a client reads it: the hash of its audit record is for auditors. */
+function asRead(row: Row & { auditHash?: string }): Row {
+  delete row.auditHash;
+  return row;
+}
+
 test("a golden row's hash is that of its body, and the body opens as the row", () => {
   for (const name of names("row", ".body")) {
     const body = text(`row/${name}.body`);
-    const want = json(`row/${name}.json`) as Row;
+    const want = asRead(json(`row/${name}.json`) as Row);
     assert.ok(verify(body, want.hash), name);
     assert.ok(!verify(`${body} `, want.hash), `${name}: one byte more is verified`);
     assert.deepEqual(openRow(body, want.hash), want, name);
@@ -34,7 +40,8 @@ test("golden invalidations are read as what they say", () => {
   for (const name of names("invalidation", ".json")) {
     const got = parseInvalidation(json(`invalidation/${name}.json`));
     const known = name === "with-unknown-fields" ? "moved" : name;
-    const want = json(`invalidation/${known}.json`) as { id: string };
+    const want = json(`invalidation/${known}.json`) as { id: string; detail: Row };
+    asRead(want.detail);
     if (name === "with-unknown-fields") want.id = (json(`invalidation/${name}.json`) as { id: string }).id;
     assert.deepEqual(got, want, name);
   }
