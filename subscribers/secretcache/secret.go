@@ -38,6 +38,25 @@ func (v Value) VersionID() string {
 	return v.v.id
 }
 
+// Details is what Secrets Manager says of a version beside its value.
+type Details struct {
+	Name, ARN, VersionID string
+	// Labels are the staging labels that the version had when it was fetched. They must not be changed.
+	Labels []string
+	// Created is the version's CreatedDate.
+	Created time.Time
+	// Binary: the value is a SecretBinary.
+	Binary bool
+}
+
+// Details returns what is known of the version beside its value; zero for the zero Value.
+func (v Value) Details() Details {
+	if v.v == nil {
+		return Details{}
+	}
+	return Details{Name: v.v.name, ARN: v.v.arn, VersionID: v.v.id, Labels: v.v.labels, Created: v.v.created, Binary: v.v.binary}
+}
+
 // String returns "[secret]".
 func (Value) String() string { return "[secret]" }
 
@@ -80,6 +99,17 @@ func (s *Secret) Get(ctx context.Context) (Value, error) {
 	return s.read(ctx)
 }
 
+// Follows reports whether the log speaks of this secret and reads of it follow what it says.
+func (s *Secret) Follows() bool { return s.entry.Load().follows }
+
+// Expire has the next read ask Secrets Manager, whatever is cached: for a caller who knows of a change before the log
+// tells of it, such as one that has made it. What is held is fallen back to as after any change.
+func (s *Secret) Expire() {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	s.cache.mark(s.current())
+}
+
 // observe reads the log beside a read that does not follow it: what it tells is counted.
 func (c *Cache) observe(now instant) {
 	if !c.certain(now) {
@@ -106,7 +136,7 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 		c.observe(c.now())
 	}
 	for range rounds {
-		if s.follows() && certain {
+		if s.Follows() && certain {
 			certain = c.ensureChecked(ctx)
 		}
 		if err := ctx.Err(); err != nil && (late || !errors.Is(err, context.DeadlineExceeded)) {
@@ -144,8 +174,6 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 	return s.fallBack(errSuperseded, nil)
 }
 
-func (s *Secret) follows() bool { return s.entry.Load().follows }
-
 // serveOrFetch returns a version that may be served now, or the fetch to wait for, or neither if the log has to be
 // checked again.
 func (s *Secret) serveOrFetch(mine *version, certain bool) (*version, *fetch) {
@@ -153,13 +181,13 @@ func (s *Secret) serveOrFetch(mine *version, certain bool) (*version, *fetch) {
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.follows() && certain && !c.certain(now) {
+	if s.Follows() && certain && !c.certain(now) {
 		return nil, nil
 	}
 	e := s.current()
 	v := e.fresh.Load()
 	if v != nil && (now.since(v.sent) <= s.ttl || v == mine && now.since(v.sent) <= c.cfg.FetchTimeout) {
-		if s.follows() && !certain {
+		if s.Follows() && !certain {
 			c.counts.Uncertain++
 		}
 		return v, nil
