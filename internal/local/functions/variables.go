@@ -2,6 +2,7 @@ package functions
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,15 @@ func (e *environment) variables() []string {
 	)
 	all = append(all, e.code.Env...)
 	return append(all, "AWS_LAMBDA_RUNTIME_API="+e.api.address)
+}
+
+// extensionVariables returns the environment of an extension: without what is the runtime's own
+// (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html).
+func (e *environment) extensionVariables() []string {
+	return slices.DeleteFunc(e.variables(), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return name == "AWS_LAMBDA_LOG_GROUP_NAME" || name == "AWS_LAMBDA_LOG_STREAM_NAME" || name == "_HANDLER"
+	})
 }
 
 // lambdas reports whether a variable of the host is one that only Lambda or an AWS configuration would set.
