@@ -111,17 +111,22 @@ func TestAnExtensionLivesBesideTheFunction(t *testing.T) {
 	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	want := `^extension: by another name: 403
-extension: not registered: 403
-extension: again: 403
-extension: registered 200 for payments-api false
-extension: INVOKE arn:aws:lambda:eu-west-2:111122223333:function:payments-api
-(?:a line on std(?:out|err)
-){2}extension: INVOKE arn:aws:lambda:eu-west-2:111122223333:function:payments-api
-extension: SHUTDOWN SPINDOWN
-$`
-	if got := out.String(); !regexp.MustCompile(want).MatchString(got) {
-		t.Errorf("the processes put out\n%s", got)
+	want := `by another name: 403
+not registered: 403
+again: 403
+registered 200 for payments-api false
+INVOKE arn:aws:lambda:eu-west-2:111122223333:function:payments-api
+INVOKE arn:aws:lambda:eu-west-2:111122223333:function:payments-api
+SHUTDOWN SPINDOWN
+`
+	got := ""
+	for line := range strings.Lines(out.String()) {
+		if said, ok := strings.CutPrefix(line, "extension: "); ok {
+			got += said
+		}
+	}
+	if got != want || !strings.Contains(out.String(), "a line on stdout\n") {
+		t.Errorf("the processes put out\n%s", out)
 	}
 	for _, pid := range append(e.ExtensionPIDs, e.PID) {
 		if exists(pid) {
