@@ -47,6 +47,27 @@ func TestBeginChecksAndReportsAsWrapDoes(t *testing.T) {
 	})
 }
 
+// TestTheFunctionIsReportedOnceItIsKnown: what reads before the first invocation reports before Lambda has told the ARN.
+func TestTheFunctionIsReportedOnceItIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		arn := ""
+		cache := newCache(t, fake, func(cfg *secretcache.Config) {
+			cfg.Function.ARN = ""
+			cfg.InvokedARN = func(context.Context) string { return arn }
+		})
+		for _, arn = range []string{"", "", "arn:of:the:function", "arn:of:the:function"} {
+			fake.Advance(11 * time.Second)
+			cache.Begin(t.Context())()
+			synctest.Wait()
+		}
+		reports := fake.Reports()
+		if len(reports) != 2 || reports[0].Function != "" || reports[1].Function != "arn:of:the:function" {
+			t.Errorf("%d reports, want one before and one after the function is known: %+v", len(reports), reports)
+		}
+	})
+}
+
 func TestExpireHasTheNextReadAsk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretcachetest.New(t)

@@ -87,6 +87,7 @@ func (c *Cache) noteInvocation(ctx context.Context) {
 	if arn := c.cfg.InvokedARN(ctx); arn != "" {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		c.report.due = c.report.due || c.report.function == "" // it has been read, and reported, before the first invocation
 		c.report.function = arn
 	}
 }
