@@ -13,7 +13,7 @@ TOOL := go tool -modfile=tools/go.mod
 NODE := subscribers/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 
-.PHONY: help demo test fleet kill lint fmt bench mutants build templates package deploy deploy-all
+.PHONY: help demo test fleet kill lint fmt bench mutants build templates package layer deploy deploy-all
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -68,6 +68,11 @@ build: ## The Lambda artifact for arm64: dist/bootstrap
 
 package: build ## What is deployed: dist/broadcaster.zip with every manifest, the same bytes each time, and its bill of materials
 	go run ./infra/pack -bootstrap $(DIST)/bootstrap -dist $(DIST)
+
+layer: ## The extension as a Lambda layer, dist/extension-arm64.zip and dist/extension-x86_64.zip, the same bytes each time
+	for arch in arm64:arm64 amd64:x86_64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$${arch%:*} go build -tags lambda.norpc -trimpath -ldflags '-s -w' -o $(DIST)/secret-broadcaster-$${arch#*:} ./subscribers/extension && \
+		go run ./infra/pack -extension $(DIST)/secret-broadcaster-$${arch#*:} -name extension-$${arch#*:} -dist $(DIST) || exit 1; done
 
 deploy: $(if $(ARTIFACT_KEY),,package) ## Deploy one domain to AWS: ENV=prod DOMAIN=payments; DRY_RUN=1 only prints: docs/deploying.md
 	@bash infra/deploy.sh "$(ENV)" "$(DOMAIN)"

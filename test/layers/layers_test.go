@@ -84,6 +84,17 @@ func layers() []layer {
 			[]string{"subscribers/secretcache", "invalidation/wire"},
 			"what teams test with brings them the client and wire, not AWS",
 		},
+		{"subscribers/extension/lifecycle", nil, "what speaks Lambda's Extensions API knows the standard library only"},
+		{
+			"subscribers/extension/endpoint",
+			[]string{"subscribers/secretcache", sdk, smithy},
+			"the extension's endpoint answers from a client and knows AWS's protocols, nothing of the broadcaster",
+		},
+		{
+			"subscribers/extension",
+			[]string{"subscribers/extension/...", "subscribers/secretcache", "subscribers/secretcache/secretcacheaws", "invalidation/connection", sdk},
+			"the extension wires the Go client and its endpoint, and knows nothing of the broadcaster",
+		},
 		{"subscribers/node/test/endpoints", []string{"internal/local/tables", "internal/local/secrets"}, "what the Node client's tests call is the stand-ins and nothing else"},
 		{"internal/local/tables/tablestest", []string{sdk, smithy, goCmp}, suites},
 		{"internal/local/secrets/secretstest", []string{sdk, smithy, goCmp}, suites},
@@ -275,6 +286,8 @@ func TestWrongImportsAreNoticed(t *testing.T) {
 		{"invalidation/dynamodb", "github.com/aws/aws-sdk-go-v2/service/dynamodb/types", ""},
 		{"internal/local/tables/tablestest", "testing", ""},
 		{"test/fleet", "subscribers/secretcache", ""},
+		{"subscribers/extension", "invalidation/wire", "nothing of the broadcaster"},
+		{"subscribers/extension/endpoint", "subscribers/secretcache/secretcacheaws", "nothing of the broadcaster"},
 		{"events", "net/url", ""},
 		{"invalidation/kafka", "events", "stands in no layer"},
 	} {

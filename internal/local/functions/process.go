@@ -24,7 +24,7 @@ func newProcess() *process { return &process{gone: make(chan struct{})} }
 // start starts the process, which is killed at once if kill has been called before. ended is called when it has ended, and
 // told whether that was its own doing.
 func (p *process) start(s *spawner, command []string, env []string, output io.Writer, ended func(byItself bool)) error {
-	c := exec.Command(command[0], command[1:]...) //nolint:gosec,noctx // the host ends it, with all that it started
+	c := exec.Command(command[0], command[1:]...) //nolint:noctx // the host ends it, with all that it started
 	c.Env, c.WaitDelay = env, outputLimit
 	if output != nil {
 		c.Stdout, c.Stderr = output, output

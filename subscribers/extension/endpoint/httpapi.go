@@ -9,8 +9,8 @@ import (
 // What AWS's Parameters and Secrets extension and its agent are asked
 // (https://docs.aws.amazon.com/secretsmanager/latest/userguide/retrieving-secrets_lambda.html).
 const (
-	tokenHeader      = "X-Aws-Parameters-Secrets-Token" //nolint:gosec // the header's name
-	otherTokenHeader = "X-Vault-Token"
+	tokenHeader      = "X-Aws-Parameters-Secrets-Token"
+	otherTokenHeader = "X-Vault-Token" //nolint:gosec // the header's name
 	getPath          = "/secretsmanager/get"
 	idPath           = "/v1/"
 	parametersPath   = "/systemsmanager/"
