@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -216,15 +217,14 @@ func (c *Cloud) Variables() []string {
 	}
 }
 
-// BuildExtension builds the extension as it is deployed, but for this machine, and returns its path.
-func BuildExtension(t testing.TB) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "secret-broadcaster")
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", file,
+// BuildExtension builds the extension as it is deployed, but for this machine, into a directory and returns its path.
+func BuildExtension(ctx context.Context, dir string) (string, error) {
+	file := filepath.Join(dir, "secret-broadcaster")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", file,
 		"github.com/bank-platform/secret-broadcaster/subscribers/extension")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building the extension: %v\n%s", err, out)
+		return "", fmt.Errorf("building the extension: %w\n%s", err, out)
 	}
-	return file
+	return file, nil
 }

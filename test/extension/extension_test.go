@@ -5,20 +5,15 @@ package extension_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-lambda-go/lambda"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/test/cloud"
@@ -27,72 +22,19 @@ import (
 const (
 	canary = "canary-4711"
 	// patience bounds every wait for something that will come.
-	patience = 30 * time.Second
+	patience = time.Minute
 )
-
-// The test binary is also the function.
-func TestMain(m *testing.M) {
-	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
-		f := &function{atStart: read(context.Background(), cloud.Password)}
-		lambda.Start(f.handle)
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// function reads secrets as code written for AWS's extension does.
-type function struct{ atStart answer }
-
-type question struct {
-	Name    string `json:"name"`
-	AtStart bool   `json:"atStart"` // what was read before the first invocation is wanted
-}
-
-type answer struct {
-	Status int           `json:"status"`
-	Body   string        `json:"body"`
-	Error  string        `json:"error"`
-	Took   time.Duration `json:"took"`
-}
-
-func (f *function) handle(ctx context.Context, q question) (answer, error) {
-	if q.AtStart {
-		return f.atStart, nil
-	}
-	return read(ctx, q.Name), nil
-}
-
-func read(ctx context.Context, name string) (a answer) {
-	began := time.Now()
-	defer func() { a.Took = time.Since(began) }()
-	address := "http://localhost:" + os.Getenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") + "/secretsmanager/get?secretId=" + url.QueryEscape(name)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return answer{Error: err.Error()}
-	}
-	request.Header.Set("X-Aws-Parameters-Secrets-Token", os.Getenv("AWS_SESSION_TOKEN"))
-	got, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return answer{Error: err.Error()}
-	}
-	defer got.Body.Close()
-	body, err := io.ReadAll(got.Body)
-	if err != nil {
-		return answer{Error: err.Error()}
-	}
-	return answer{Status: got.StatusCode, Body: string(body)}
-}
 
 // A world is a function with the extension beside it.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	cloud *cloud.Cloud
 	host  *functions.Host
 	out   *output
 }
 
 // newWorld deploys the function; entries are of its environment.
-func newWorld(t *testing.T, edit func(*functions.Function), entries ...string) *world {
+func newWorld(t testing.TB, edit func(*functions.Function), entries ...string) *world {
 	t.Helper()
 	w := &world{t: t, cloud: cloud.New(t), out: &output{}}
 	w.cloud.Put(cloud.Password, canary+"-first")
@@ -106,7 +48,7 @@ func newWorld(t *testing.T, edit func(*functions.Function), entries ...string) *
 		t.Fatal(err)
 	}
 	fn := functions.Function{
-		Name: "payments-api", Command: []string{self}, Extensions: [][]string{{cloud.BuildExtension(t)}}, Timeout: patience,
+		Name: "payments-api", Command: []string{self}, Extensions: [][]string{{os.Getenv(extensionVariable)}}, Timeout: patience,
 		// As a function has it: its own clients are told that Secrets Manager is the extension.
 		Env: append(append(w.cloud.Variables(), portOf(t)...), append([]string{"POWERTOOLS_PARAMETERS_MAX_AGE=0"}, entries...)...),
 	}
@@ -120,7 +62,7 @@ func newWorld(t *testing.T, edit func(*functions.Function), entries ...string) *
 }
 
 // portOf returns the variables of a port that is free.
-func portOf(t *testing.T) []string {
+func portOf(t testing.TB) []string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -157,17 +99,22 @@ func (w *world) invoke(q question) (functions.Result, answer) {
 // wantSoon invokes until the function reads a text.
 func (w *world) wantSoon(name, text string) {
 	w.t.Helper()
+	w.awaitText(question{Name: name}, text)
+}
+
+func (w *world) awaitText(q question, text string) {
+	w.t.Helper()
 	var last answer
 	for limit := time.Now().Add(patience); time.Now().Before(limit); {
 		var result functions.Result
-		if result, last = w.invoke(question{Name: name}); result.FunctionError != "" {
+		if result, last = w.invoke(q); result.FunctionError != "" {
 			w.t.Fatalf("%s: %s", result.FunctionError, result.Payload)
 		}
 		if strings.Contains(last.Body, `"`+text+`"`) {
 			return
 		}
 	}
-	w.t.Fatalf("the function reads %d %s %s, want %q\n%s", last.Status, last.Body, last.Error, text, w.out)
+	w.t.Fatalf("%+v: the function reads %d %s %s, want %q\n%s", q, last.Status, last.Body, last.Error, text, w.out)
 }
 
 func TestAFunctionBehindTheExtension(t *testing.T) {

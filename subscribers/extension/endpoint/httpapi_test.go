@@ -1,8 +1,11 @@
 package endpoint_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -257,6 +260,30 @@ func TestMoreRequestsThanAllowed(t *testing.T) {
 		}
 		close(gate)
 		wg.Wait()
+		w.wantText("/v1/"+password, "first")
+	})
+}
+
+// TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault: who asked first is gone, and between two requests the environment may
+// have been frozen.
+func TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.put(password, "first")
+		lost := true
+		w.behind(func(r *http.Request) (*http.Response, error) {
+			if lost {
+				lost = false
+				time.Sleep(secretcache.DefaultFetchTimeout + time.Second) // the SDK sees its deadline only
+				return nil, r.Context().Err()
+			}
+			return w.vault.RoundTripper().RoundTrip(r)
+		})
+		ctx, hangUp := context.WithTimeout(t.Context(), time.Second)
+		defer hangUp()
+		request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/"+password, nil)
+		request.Header.Set("X-Aws-Parameters-Secrets-Token", token)
+		w.endpoint.ServeHTTP(httptest.NewRecorder(), request)
 		w.wantText("/v1/"+password, "first")
 	})
 }
