@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ import (
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache/secretcacheaws"
 )
+
+// gcPercent has garbage collected early: the function pays for memory, and the extension has little to do.
+const gcPercent = 25
 
 // client is what reports call this client.
 const client = "extension/1.0.0"
@@ -41,6 +45,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("configuring the extension: %w", err)
 	}
+	debug.SetGCPercent(gcPercent)
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: s.level})))
 	if err := takeEndpoints(); err != nil {
 		return fmt.Errorf("configuring the extension: %w", err)

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { App, Aspects, Stack } from "aws-cdk-lib";
 import { Annotations, Match, Template } from "aws-cdk-lib/assertions";
@@ -14,7 +15,7 @@ import { AwsCustomResource, PhysicalResourceId, Provider } from "aws-cdk-lib/cus
 
 import { SecretBroadcast, type SecretBroadcastProps } from "../src/cdk.js";
 import { packageRoot, repositoryRoot } from "./support/goldens.js";
-import { project } from "./support/project.js";
+import { temporary, write } from "./support/project.js";
 
 const payments: SecretBroadcastProps = { env: "prod", domain: "payments" };
 
@@ -217,14 +218,14 @@ describe("SecretBroadcast's options", () => {
 });
 
 describe("the CDK app of docs/extension.md", () => {
-  it("compiles, and gives the function the layer, its variables and two permissions", () => {
+  it("is the one that is compiled here, and gives the function the layer, its variables and two permissions", () => {
     const [, after] = readFileSync(join(repositoryRoot, "docs", "extension.md"), "utf8").split("**CDK.**");
-    const [, source] = /^```ts\n(.*?)^```$/ms.exec(after!)!;
-    const dir = project("extension-cdk", { "app.ts": source!, "pay/pay.py": "def handler(event, context): pass\n" });
-    const tsc = join(packageRoot, "node_modules", "typescript", "bin", "tsc");
-    const options = ["--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2022", "--types", "node"];
-    execFileSync(process.execPath, [tsc, ...options, "app.ts"], { cwd: dir, stdio: "inherit" });
-    execFileSync(process.execPath, ["app.js"], { cwd: dir, env: { ...process.env, CDK_OUTDIR: "cdk.out" }, stdio: "inherit" });
+    const [, block] = /^```ts\n(.*?)^```$/ms.exec(after!)!;
+    assert.equal(block, readFileSync(join(packageRoot, "test", "extension", "app.ts"), "utf8"));
+    const dir = temporary("extension");
+    write(dir, { "pay/pay.py": "def handler(event, context): pass\n" });
+    const app = fileURLToPath(new URL("./extension/app.js", import.meta.url));
+    execFileSync(process.execPath, [app], { cwd: dir, env: { ...process.env, CDK_OUTDIR: "cdk.out" }, stdio: "inherit" });
     const { Resources } = JSON.parse(readFileSync(join(dir, "cdk.out", "Payments.template.json"), "utf8")) as { Resources: Record<string, { Type: string; Properties: Record<string, unknown> }> };
     const of = (type: string): Record<string, unknown> => Object.values(Resources).find((resource) => resource.Type === type)!.Properties;
     const pay = of("AWS::Lambda::Function");
