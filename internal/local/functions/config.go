@@ -49,6 +49,9 @@ type Function struct {
 	// Extensions are the programs of external extensions with their arguments: each runs beside the function's in every
 	// environment and must speak the Extensions API. One that ends ends its environment, as on AWS.
 	Extensions [][]string
+	// PortVariable names a variable that is set to another free port in each environment: on AWS each has a network of its
+	// own, here an extension could not listen at one and the same. "" sets none.
+	PortVariable string
 	// NoFreeze leaves the processes running between invocations, as on Lambda Managed Instances: so extensions are not told
 	// of invocations.
 	NoFreeze bool

@@ -40,6 +40,7 @@ type environment struct {
 
 	runtime    *process
 	extensions []*extension
+	port       string        // for what is to listen in it
 	api        *runtimeAPI   // nil until start
 	gone       chan struct{} // closed when every process is gone, or could not be started
 
@@ -144,6 +145,9 @@ func (e *environment) launch(limit <-chan time.Time) error {
 		return err
 	}
 	e.api = api
+	if e.port, err = freePort(); err != nil {
+		return err
+	}
 	var output io.Writer
 	if e.host.config.Output != nil {
 		output = shared(e.host.config.Output(e.function.name, e.id))

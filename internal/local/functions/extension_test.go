@@ -183,6 +183,33 @@ func TestAnExtensionKilledAtRestIsNoticed(t *testing.T) {
 	}
 }
 
+// TestEachEnvironmentHasAPortOfItsOwn: an extension listens at one and the same in each, on AWS.
+func TestEachEnvironmentHasAPortOfItsOwn(t *testing.T) {
+	h := newHost(t, functions.Config{})
+	deploy(t, h, functions.Function{Name: "payments-api", PortVariable: "LISTEN_AT"})
+	m := newMeeting(t)
+	ports := make(chan string, 2)
+	var calls sync.WaitGroup
+	for range 2 {
+		calls.Go(func() {
+			r := parse(t, invoke(t, h, "payments-api", event{Do: "environ", Dial: m.address()}))
+			for _, entry := range r.Environ {
+				if port, ok := strings.CutPrefix(entry, "LISTEN_AT="); ok {
+					ports <- port
+				}
+			}
+		})
+	}
+	m.letGo(m.await(2)...)
+	calls.Wait()
+	if len(ports) != 2 {
+		t.Fatalf("%d of 2 environments have a port", len(ports))
+	}
+	if one, other := <-ports, <-ports; one == other || one == "" {
+		t.Errorf("the ports are %s and %s", one, other)
+	}
+}
+
 func TestWhereInvocationsRunAtOnceExtensionsAreNotToldOfThem(t *testing.T) {
 	h, out := hostWithExtension(t, "managed", functions.Function{NoFreeze: true})
 	parse(t, invoke(t, h, "payments-api", event{}))
