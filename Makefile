@@ -18,7 +18,7 @@ NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--help
+demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--hold, ARGS=--help
 	@go run ./cmd/broadcaster demo $(ARGS)
 
 # What the Node client is built and tested with; the file is npm's own.

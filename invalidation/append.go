@@ -14,6 +14,7 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // Handling is how handling a signal ended.
@@ -37,6 +38,8 @@ const (
 	looks = 2
 	// maxPerRow keeps a transaction far below DynamoDB's 100 items.
 	maxPerRow = 40
+	// auditHashBytes is what the store adds to a row: the hash of its audit record.
+	auditHashBytes = len(`"auditHash":"",`) + 64
 )
 
 // Confirm makes the log say what is current now for the signals' secrets. The result has one Handling per signal, in
@@ -65,8 +68,7 @@ func (b *Broadcaster) Confirm(ctx context.Context, signals []events.Signal) ([]H
 
 // nameOf returns the name of a signal's secret, or how handling it ends without one.
 func (b *Broadcaster) nameOf(ctx context.Context, s events.Signal) (name string, how Handling, err error) {
-	elsewhere := s.Account != "" && s.Account != b.cfg.Account || s.Region != "" && s.Region != b.cfg.Region
-	if s.Env != b.cfg.Env || s.Domain != b.cfg.Domain || elsewhere {
+	if b.elsewhere(s) {
 		b.cfg.Logger.Error("an event of another domain, account or Region arrived: the rule that sent it is wrong",
 			"eventId", s.EventID, "env", s.Env, "domain", s.Domain, "account", s.Account, "region", s.Region)
 		return "", Misrouted, nil
@@ -86,6 +88,11 @@ func (b *Broadcaster) nameOf(ctx context.Context, s events.Signal) (name string,
 	return is.Name, "", nil
 }
 
+// elsewhere reports whether a signal is about a secret of another domain, account or Region.
+func (b *Broadcaster) elsewhere(s events.Signal) bool {
+	return s.Env != b.cfg.Env || s.Domain != b.cfg.Domain || s.Account != "" && s.Account != b.cfg.Account || s.Region != "" && s.Region != b.cfg.Region
+}
+
 // A batch is what Confirm was given and how far it has come.
 type batch struct {
 	b        *Broadcaster
@@ -98,6 +105,10 @@ type batch struct {
 	seen     map[string]bool // which secrets have a row; nil if nobody asks
 	// news: a secret that is not known yet is announced unless it changed earlier. Zero: always.
 	news time.Time
+	// announce: somebody wants the secrets announced although nothing may have changed.
+	announce bool
+	// subscriptions are those that hold, once something depends on them.
+	subscriptions *subscribers.Subscriptions
 }
 
 func (t *batch) settle(name string, h Handling) {
@@ -181,12 +192,10 @@ func (t *batch) round(ctx context.Context) error {
 		known := snapshot.Secrets[name]
 		known.Name = name
 		newest := newestOf(t.signals, t.pending[name])
-		v := confirm(known, is, newest, t.evidence(name), t.b.cfg.Late)
-		if v.change == nil && !v.again && known.Revision > snapshot.Head.Revision {
-			v = toldAgain(known, is)
-		}
-		if v.change != nil && t.quiet(known, v.change) {
-			v.change = nil // written down, not announced
+		v, err := t.decide(ctx, known, is, newest, snapshot.Head)
+		if err != nil {
+			t.lookAgain(name, fmt.Errorf("confirming %s: %w", name, err))
+			continue
 		}
 		switch {
 		case v.change != nil:
@@ -205,15 +214,29 @@ func (t *batch) round(ctx context.Context) error {
 	if len(a.Row.Changes) == 0 {
 		return nil
 	}
-	row, err := t.b.cfg.Log.Append(ctx, a)
-	if err != nil {
-		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	if err := t.b.append(ctx, a); err != nil {
+		return err
 	}
-	t.b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
 	for name, again := range again {
 		t.end(name, again, Appended)
 	}
 	return nil
+}
+
+// decide says what becomes of a secret: what confirming it came to, but that what the log lacks, or somebody wants announced, is
+// told again, and that some changes are written down only.
+func (t *batch) decide(ctx context.Context, known SecretRow, is answer, newest events.Signal, head Position) (verdict, error) {
+	v := confirm(known, is, newest, t.evidence(known.Name), t.b.cfg.Late)
+	lacking := known.Revision > head.Revision
+	wanted := t.announce && is.found && stateOf(is) == Active
+	if v.change == nil && !v.again && (lacking || wanted) {
+		v = toldAgain(known, is)
+	}
+	quiet, err := t.quiet(ctx, known, v.change)
+	if quiet {
+		v.change = nil // written down, not announced
+	}
+	return v, err
 }
 
 // end settles a secret, or leaves it to be looked at again.
@@ -225,11 +248,25 @@ func (t *batch) end(name string, again bool, how Handling) {
 	t.settle(name, how)
 }
 
-// quiet reports whether a change goes without a revision: the domain wants no deletions, or the secret is new to us and
-// changed before anybody looked.
-func (t *batch) quiet(known SecretRow, c *wire.Change) bool {
-	return c.Kind == wire.Deleted && t.b.cfg.Subscriptions.IgnoreDeletions ||
-		known.Sequence == 0 && c.At.Before(t.news)
+// quiet reports whether a change, if there is one, goes without a revision: the domain wants no deletions, or the secret is
+// new to us and changed before anybody looked.
+func (t *batch) quiet(ctx context.Context, known SecretRow, c *wire.Change) (bool, error) {
+	switch {
+	case c == nil:
+		return false, nil
+	case known.Sequence == 0 && c.At.Before(t.news):
+		return true, nil
+	case c.Kind != wire.Deleted:
+		return false, nil
+	}
+	if t.subscriptions == nil {
+		subscriptions, err := t.b.cfg.Subscribed.Subscriptions(ctx)
+		if err != nil {
+			return false, err
+		}
+		t.subscriptions = subscriptions
+	}
+	return t.subscriptions.IgnoreDeletions, nil
 }
 
 // A note is a row to be written without a revision, and how its secret's signals end then.
@@ -319,13 +356,23 @@ func (b *Broadcaster) newAppend(head Position) Append {
 	}}
 }
 
+// append writes a row and logs its hash, where who may write the store cannot change it: package audit compares them.
+func (b *Broadcaster) append(ctx context.Context, a Append) error {
+	row, err := b.cfg.Log.Append(ctx, a)
+	if err != nil {
+		return fmt.Errorf("appending revision %d: %w", a.Row.Revision, err)
+	}
+	b.cfg.Logger.Info("appended", "revision", row.Revision, "hash", row.Hash, "changes", len(row.Changes), "eventIds", a.EventIDs())
+	return nil
+}
+
 // add puts a change into the row if it still fits.
 func (t *batch) add(a *Append, v verdict, name string) bool {
 	changes := append(a.Row.Changes[:len(a.Row.Changes):len(a.Row.Changes)], *v.change)
 	row := a.Row
 	row.Changes = changes
 	body, err := json.Marshal(row)
-	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body) > wire.MaxRowBytes) {
+	if len(changes) > 1 && (len(changes) > maxPerRow || err != nil || len(body)+auditHashBytes > wire.MaxRowBytes) {
 		return false
 	}
 	a.Row.Changes = changes
@@ -334,48 +381,6 @@ func (t *batch) add(a *Append, v verdict, name string) bool {
 	a.Secrets = append(a.Secrets, secret)
 	a.Causes = append(a.Causes, t.causes(name)...)
 	return true
-}
-
-const (
-	// maxCauses bounds what is kept of the events about one secret in one batch: an audit record is one item, of 400 KB at the
-	// most (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html).
-	maxCauses = 8
-	// maxText bounds each text in it.
-	maxText = 256
-)
-
-// causes returns what is kept of the events about a secret.
-func (t *batch) causes(name string) []Cause {
-	told := t.evidence(name)
-	kept := make([]Cause, 0, min(len(told), maxCauses))
-	for _, s := range told[:min(len(told), maxCauses)] {
-		kept = append(kept, Cause{
-			EventID: cut(s.EventID), DetailType: cut(s.DetailType), Actor: cut(s.Actor), Replay: cut(s.Replay),
-			EventTime: s.Time, Received: t.received.UTC(),
-		})
-	}
-	kept[len(kept)-1].More = len(told) - len(kept)
-	return kept
-}
-
-// EventIDs are the events that made the revision, each once: what follows a change from its event to its acks. Of more than
-// one row has room for changes the audit record alone has the rest.
-func (a Append) EventIDs() []string {
-	ids := []string{}
-	for _, c := range a.Causes {
-		if len(ids) < maxPerRow && c.EventID != "" && !slices.Contains(ids, c.EventID) {
-			ids = append(ids, c.EventID)
-		}
-	}
-	return ids
-}
-
-// cut bounds a text of somebody else's.
-func cut(text string) string {
-	if len(text) <= maxText {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxText], "") + "…"
 }
 
 // Begin appends revision 1 with no changes if the log is empty, so that clients can tell a log that has nothing to say
@@ -388,7 +393,7 @@ func (b *Broadcaster) Begin(ctx context.Context) error {
 	if snapshot.Head.Revision > 0 {
 		return nil
 	}
-	_, err = b.cfg.Log.Append(ctx, b.newAppend(Position{}))
+	err = b.append(ctx, b.newAppend(Position{}))
 	if err != nil && !errors.Is(err, ErrConflict) { // a conflict: another began it
 		return fmt.Errorf("beginning the log: %w", err)
 	}

@@ -154,6 +154,27 @@ func (a *Audience) of(ctx context.Context, s subscribers.Subscription) ([]target
 	return targets, nil
 }
 
+// A Target is a function that a subscription means.
+type Target struct {
+	// Function is empty if those are meant that report the service's name, and none has.
+	Function string `json:"function"`
+	Pushed   bool   `json:"pushed"`           // a change would be pushed to it now
+	Reason   Reason `json:"reason,omitempty"` // why not
+}
+
+// Targets says which functions a subscription means, and whether a change would be pushed to them now.
+func (a *Audience) Targets(ctx context.Context, s subscribers.Subscription) ([]Target, error) {
+	targets, err := a.of(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Target, 0, len(targets))
+	for _, t := range targets {
+		all = append(all, Target{t.function, t.outcome == Pending && t.reason == "", t.reason})
+	}
+	return all, nil
+}
+
 // judge says whether a function takes invalidations: it has the tags, and of each version that an invocation may run an
 // environment has reported a wrapped handler since the version was last modified.
 func (a *Audience) judge(ctx context.Context, function, service string) (target, error) {

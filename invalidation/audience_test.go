@@ -110,7 +110,7 @@ func (w *world) heard(r *registry, services ...subscribers.Service) *invalidatio
 		w.t.Fatal(err)
 	}
 	audience := invalidation.NewAudience("prod", "payments", r, r, nil)
-	return w.broadcaster(func(cfg *invalidation.Config) { cfg.Subscriptions, cfg.Audience = s, audience })
+	return w.broadcaster(func(cfg *invalidation.Config) { cfg.Subscribed, cfg.Audience = w.packaged(s), audience })
 }
 
 // TestWhoIsPushedTo: a push goes where a client takes it, and nowhere else.

@@ -23,6 +23,8 @@ type Command struct {
 	// RequestID is of the invocation that brought it.
 	RequestID string    `json:"requestId"`
 	At        time.Time `json:"at"`
+	// About is what it was done to, where the name does not say that, as a manifest's digest; at most maxAbout bytes.
+	About string `json:"about,omitempty"`
 }
 
 // Control keeps what people on call have set.
@@ -31,6 +33,12 @@ type Control interface {
 	Pause(ctx context.Context) (Pause, error)
 	// SetPause writes the pause and the record of the command that set it, or neither.
 	SetPause(ctx context.Context, p Pause, by Command) error
+	// RecordCommand writes the record of a command that sets nothing.
+	RecordCommand(ctx context.Context, by Command) error
+	// Reopen writes the fan-out's marker, and the deliveries, pending, in the place of failed ones; or nothing, and ErrConflict,
+	// wrapped, if one of them is not failed or the marker is another row's. The deliveries are of the fan-out's revision, at
+	// most maxReopened of them. What Close is then given must have been read since.
+	Reopen(ctx context.Context, f Fanout, deliveries []Delivery) error
 }
 
 // pauseFor is how long a look at the pause counts while a fan-out is under way: it may take minutes, and whoever pauses

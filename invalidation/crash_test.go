@@ -123,6 +123,30 @@ func (p ports) SetPause(context.Context, invalidation.Pause, invalidation.Comman
 	panic("a broadcaster does not pause itself")
 }
 
+func (p ports) RecordCommand(ctx context.Context, by invalidation.Command) error {
+	return faultyWrite(p.f, func() error { return p.store.RecordCommand(ctx, by) })
+}
+
+func (p ports) Reopen(ctx context.Context, f invalidation.Fanout, deliveries []invalidation.Delivery) error {
+	return faultyWrite(p.f, func() error { return p.store.Reopen(ctx, f, deliveries) })
+}
+
+func (p ports) Holding(ctx context.Context) (invalidation.Holding, error) {
+	return faulty(p.f, func() (invalidation.Holding, error) { return p.store.Holding(ctx) })
+}
+
+func (p ports) Manifest(ctx context.Context, digest string) ([]byte, error) {
+	return faulty(p.f, func() ([]byte, error) { return p.store.Manifest(ctx, digest) })
+}
+
+func (p ports) Keep(ctx context.Context, text []byte) error {
+	return faultyWrite(p.f, func() error { return p.store.Keep(ctx, text) })
+}
+
+func (p ports) Hold(ctx context.Context, h invalidation.Holding, by *invalidation.Command) error {
+	return faultyWrite(p.f, func() error { return p.store.Hold(ctx, h, by) })
+}
+
 func (p ports) List(ctx context.Context, prefix string) ([]invalidation.Listed, error) {
 	return faulty(p.f, func() ([]invalidation.Listed, error) { return p.lister.List(ctx, prefix) })
 }
@@ -240,16 +264,18 @@ func TestAFaultAtEveryStepLosesNothing(t *testing.T) {
 			t.Run(scenario+", "+how, func(t *testing.T) {
 				for step, last := 1, false; !last; step++ {
 					inWorld(t, func(t *testing.T, w *world) {
-						subscriptions := func(cfg *invalidation.Config) { cfg.Subscriptions = subscribed(t, services...) }
+						subscriptions := func(m invalidation.Manifests) func(*invalidation.Config) {
+							return func(cfg *invalidation.Config) { cfg.Subscribed = packagedOn(m, subscribed(t, services...)) }
+						}
 						told := c.happens(w)
 						before := len(w.pushes())
 
 						struck, ctx := f.at(t.Context(), step)
-						first := w.broadcaster(subscriptions, w.behind(struck).configure)
+						first := w.broadcaster(subscriptions(w.behind(struck)), w.behind(struck).configure)
 						_, _ = first.Confirm(ctx, told) // whatever it says: it may not live to say it
 						_ = first.Deliver(ctx)
 
-						second := w.broadcaster(subscriptions)
+						second := w.broadcaster(subscriptions(w.store))
 						if handled, err := second.Confirm(t.Context(), told); err != nil {
 							t.Errorf("step %d: the second ends with %v, %v", step, handled, err)
 						}

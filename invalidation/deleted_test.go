@@ -295,7 +295,7 @@ func TestWhatChangedInTheEventsSecondMayBeOfBefore(t *testing.T) {
 func TestADomainMayKeepDeletedSecretsUntilTheirTTL(t *testing.T) {
 	inWorld(t, func(_ *testing.T, w *world) {
 		b := w.broadcaster(func(cfg *invalidation.Config) {
-			cfg.Subscriptions = manifested(w.t, subscribers.Manifest{OnDelete: "ttl"})
+			cfg.Subscribed = w.packaged(manifested(w.t, subscribers.Manifest{OnDelete: "ttl"}))
 		})
 		w.known(b)
 		w.delete(neon)

@@ -75,6 +75,8 @@ type Fanout struct {
 	// EventIDs are the events that made the revision, and Appended is when it was appended.
 	EventIDs []string  `json:"eventIds,omitempty"`
 	Appended time.Time `json:"appended,omitzero"`
+	// Reopened is another text each time that failed deliveries became pending again; empty if none did.
+	Reopened string `json:"reopened,omitempty"`
 }
 
 // Fanouts keeps what is still to be delivered and what became of it.
@@ -85,7 +87,7 @@ type Fanouts interface {
 	Deliveries(ctx context.Context, revision int64) ([]Delivery, error)
 	// Record writes deliveries in the place of those before, but a pending one never in the place of an outcome.
 	Record(ctx context.Context, deliveries []Delivery) error
-	// Close ends a fan-out if it is still the one with this hash.
+	// Close ends a fan-out if it is still as it was read: the one with this hash, and not reopened since.
 	Close(ctx context.Context, f Fanout) error
 }
 
@@ -283,6 +285,10 @@ func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 			d.deliveries = append(d.deliveries, delivery)
 		}
 	}
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for _, f := range open {
 		before, err := b.cfg.Fanouts.Deliveries(ctx, f.Revision)
 		if err != nil {
@@ -294,7 +300,7 @@ func (b *Broadcaster) owed(ctx context.Context, open []Fanout) (debts, error) {
 				done[deliveryKey{d.Subscription, d.Function}] = d
 			}
 		}
-		for _, s := range b.cfg.Subscriptions.Match(f.Names) {
+		for _, s := range subscriptions.Match(f.Names) {
 			if _, known := of[s.Service]; !known {
 				of[s.Service] = b.targets(ctx, s)
 			}

@@ -236,11 +236,11 @@ func TestOnlySubscriptionsWithPushArePushedTo(t *testing.T) {
 			pushed = append(pushed, function)
 			return encoded(t, ackOf(inv.Detail)), nil
 		}), func(cfg *invalidation.Config) {
-			cfg.Subscriptions = subscribed(t,
+			cfg.Subscribed = w.packaged(subscribed(t,
 				subscribers.Service{Name: "pushed-to", Function: "payments-api:live", Secrets: []string{"neon/*"}},
 				subscribers.Service{Name: "reads-the-log", Secrets: []string{"neon/*"}, Deliver: "pull"},
 				subscribers.Service{Name: "wants-another", Secrets: []string{"stripe/*"}},
-			)
+			))
 		})
 		w.known(b)
 		w.deliver(b)
@@ -296,8 +296,8 @@ func TestWhoHasAnsweredIsNotPushedToAgain(t *testing.T) {
 			return encoded(t, ackOf(inv.Detail)), nil
 		}), func(cfg *invalidation.Config) {
 			cfg.MaxPushes, cfg.Retries = 1, []time.Duration{}
-			cfg.Subscriptions = subscribed(t,
-				subscribers.Service{Name: "deaf", Secrets: []string{"**"}}, subscribers.Service{Name: "keen", Secrets: []string{"**"}})
+			cfg.Subscribed = w.packaged(subscribed(t,
+				subscribers.Service{Name: "deaf", Secrets: []string{"**"}}, subscribers.Service{Name: "keen", Secrets: []string{"**"}}))
 		})
 		w.known(b)
 		w.deliver(b)
@@ -315,8 +315,8 @@ func TestAStopBetweenLeavesTheRestOpen(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		subscriptions := func(cfg *invalidation.Config) {
 			cfg.MaxPushes = 1
-			cfg.Subscriptions = subscribed(t,
-				subscribers.Service{Name: "first", Secrets: []string{"**"}}, subscribers.Service{Name: "second", Secrets: []string{"**"}})
+			cfg.Subscribed = w.packaged(subscribed(t,
+				subscribers.Service{Name: "first", Secrets: []string{"**"}}, subscribers.Service{Name: "second", Secrets: []string{"**"}}))
 		}
 		w.known(w.broadcaster())
 		ctx, stop := context.WithCancel(t.Context())

@@ -147,7 +147,9 @@ func TestADeploymentDuringAFanOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		one := w.broadcaster(func(cfg *invalidation.Config) { cfg.Subscriptions, cfg.Audience, cfg.MaxPushes = s, audience, 1 }, pushedTo(slow))
+		one := w.broadcaster(func(cfg *invalidation.Config) {
+			cfg.Subscribed, cfg.Audience, cfg.MaxPushes = w.packaged(s), audience, 1
+		}, pushedTo(slow))
 		began = time.Now()
 		time.AfterFunc(20*time.Second, func() {
 			r.mu.Lock()

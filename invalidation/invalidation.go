@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
-	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // Errors of the ports.
@@ -120,15 +119,15 @@ type Config struct {
 	// Account, Region, Env and Domain are required; the broadcaster acts on this domain's secrets only.
 	Account, Region, Env, Domain string
 
-	Secrets       Describer                  // required
-	Log           Log                        // required
-	Fanouts       Fanouts                    // required
-	Pusher        Pusher                     // required
-	Audience      *Audience                  // required: who may be pushed to
-	Lister        Lister                     // required
-	Sweeps        Sweeps                     // required
-	Control       Control                    // required: whether pushes are paused
-	Subscriptions *subscribers.Subscriptions // required; may be empty
+	Secrets    Describer   // required
+	Log        Log         // required
+	Fanouts    Fanouts     // required
+	Pusher     Pusher      // required
+	Audience   *Audience   // required: who may be pushed to
+	Lister     Lister      // required
+	Sweeps     Sweeps      // required
+	Control    Control     // required: whether pushes are paused
+	Subscribed *Subscribed // required: who is subscribed
 
 	// Resumer is asked for another invocation if a delivery is left pending. Nil: whatever invokes next resumes it.
 	Resumer Resumer
@@ -175,7 +174,7 @@ func New(cfg Config) (*Broadcaster, error) {
 		{"Lister", cfg.Lister != nil},
 		{"Sweeps", cfg.Sweeps != nil},
 		{"Control", cfg.Control != nil},
-		{"Subscriptions", cfg.Subscriptions != nil},
+		{"Subscribed", cfg.Subscribed != nil},
 	} {
 		if !required.set {
 			problems = append(problems, fmt.Errorf("%s is missing", required.name))

@@ -16,7 +16,7 @@ func TestNewTellsAllThatIsMissing(t *testing.T) {
 	}
 	want := []string{
 		"Account is missing", "Region is missing", "Env is missing", "Domain is missing", "Secrets is missing", "Log is missing",
-		"Fanouts is missing", "Pusher is missing", "Audience is missing", "Lister is missing", "Sweeps is missing", "Control is missing", "Subscriptions is missing",
+		"Fanouts is missing", "Pusher is missing", "Audience is missing", "Lister is missing", "Sweeps is missing", "Control is missing", "Subscribed is missing",
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -40,7 +40,7 @@ func TestNeverMorePushesAtOnceThanAllowed(t *testing.T) {
 			count(-1)
 			return encoded(t, ackOf(inv.Detail)), nil
 		}), func(cfg *invalidation.Config) {
-			cfg.MaxPushes, cfg.PushTimeout, cfg.Subscriptions = most, time.Hour, subscribed(t, services...)
+			cfg.MaxPushes, cfg.PushTimeout, cfg.Subscribed = most, time.Hour, w.packaged(subscribed(t, services...))
 		})
 		w.known(b)
 		done := make(chan error)
@@ -78,7 +78,7 @@ func TestManySubscriptions(t *testing.T) {
 				<-answer
 			}
 			return encoded(t, ackOf(inv.Detail)), nil
-		}), func(cfg *invalidation.Config) { cfg.Subscriptions = subscribed(t, services...) })
+		}), func(cfg *invalidation.Config) { cfg.Subscribed = w.packaged(subscribed(t, services...)) })
 		w.known(b)
 		for v := 3; v < 2+revisions; v++ {
 			w.put(neon)

@@ -42,7 +42,7 @@ func TestAPauseHoldsPushesBackAndLosesNone(t *testing.T) {
 		calls := &asked{}
 		b := w.broadcaster(func(cfg *invalidation.Config) {
 			cfg.Resumer = calls
-			cfg.Subscriptions = subscribed(t, subscribers.Service{Name: "payments-api", Secrets: []string{"**"}}, subscribers.Service{Name: "payments-batch", Secrets: []string{"**"}, Deliver: "pull"})
+			cfg.Subscribed = w.packaged(subscribed(t, subscribers.Service{Name: "payments-api", Secrets: []string{"**"}}, subscribers.Service{Name: "payments-batch", Secrets: []string{"**"}, Deliver: "pull"}))
 		})
 		w.known(b)
 		w.deliver(b)
@@ -109,7 +109,7 @@ func TestAPauseEndsAFanOutThatIsUnderWay(t *testing.T) {
 			time.Sleep(600 * time.Millisecond) // what a push takes
 			return encoded(t, ackOf(inv.Detail)), nil
 		}), func(cfg *invalidation.Config) {
-			cfg.MaxPushes, cfg.Subscriptions = 1, subscribed(t, services...)
+			cfg.MaxPushes, cfg.Subscribed = 1, w.packaged(subscribed(t, services...))
 		})
 		w.known(b)
 		w.deliver(b)

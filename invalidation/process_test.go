@@ -73,8 +73,9 @@ func (t task) do(ctx context.Context) error {
 		return err
 	}
 	b, err := invalidation.New(invalidation.Config{
-		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments", Subscriptions: subscriptions,
-		Audience: everybody(), Lister: nowhere{}, Sweeps: store, Control: store, Log: store, Fanouts: store, Logger: slog.New(slog.DiscardHandler), ConfirmWithin: time.Minute,
+		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
+		Subscribed: invalidation.NewSubscribed("prod", "payments", store, invalidation.Packaged{Subscriptions: subscriptions}),
+		Audience:   everybody(), Lister: nowhere{}, Sweeps: store, Control: store, Log: store, Fanouts: store, Logger: slog.New(slog.DiscardHandler), ConfirmWithin: time.Minute,
 		Secrets: secretsmanager.New(awssecretsmanager.New(awssecretsmanager.Options{
 			Region: "eu-west-2", Credentials: anybody(), BaseEndpoint: &t.Secrets, HTTPClient: client, RetryMaxAttempts: 1,
 		})),

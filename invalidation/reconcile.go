@@ -20,8 +20,8 @@ const (
 	listLag = 5 * time.Minute
 	// fullEvery is how often every secret is described, not only those that the list shows as changed.
 	fullEvery = 24 * time.Hour
-	// reconcileDetailType is what the audit record of a change has that no event told of.
-	reconcileDetailType = "Reconcile"
+	// ReconcileDetailType is what the audit record of a change has that no event told of.
+	ReconcileDetailType = "Reconcile"
 )
 
 // Listed is what ListSecrets says of a secret.
@@ -185,7 +185,7 @@ func (b *Broadcaster) suspects(ctx context.Context, inUse []string) (suspects, o
 		there[l.Name] = true
 		suspect[l.Name] = row.suspect(snapshot.Head) || row.changedSince(l)
 	}
-	for _, name := range append(inUse, b.cfg.Subscriptions.Named()...) { // what the list may not show yet
+	for _, name := range append(inUse, b.named(ctx)...) { // what the list may not show yet
 		if _, seen := suspect[name]; !seen && strings.HasPrefix(name, prefix) {
 			suspect[name] = true
 		}
@@ -199,6 +199,16 @@ func (b *Broadcaster) suspects(ctx context.Context, inUse []string) (suspects, o
 		}
 	}
 	return suspects, others, len(all), nil
+}
+
+// named returns the names that the subscriptions write out. Without them, others are reconciled all the same.
+func (b *Broadcaster) named(ctx context.Context) []string {
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
+	if err != nil {
+		b.cfg.Logger.Error("reconciling without what only the subscriptions name", "error", err)
+		return nil
+	}
+	return subscriptions.Named()
 }
 
 // inUse returns the names of the secrets that any environment holds.
@@ -272,7 +282,7 @@ func (s *sweep) batch(names []string) *batch {
 	for i, name := range names {
 		t.signals = append(t.signals, events.Signal{
 			Kind: events.Check, Name: name, Env: s.b.cfg.Env, Domain: s.b.cfg.Domain, Time: s.began,
-			EventID: "reconcile-" + s.began.Format(time.RFC3339), DetailType: reconcileDetailType,
+			EventID: "reconcile-" + s.began.Format(time.RFC3339), DetailType: ReconcileDetailType,
 		})
 		t.pending[name] = []int{i}
 	}

@@ -84,18 +84,20 @@ func TestAFaultAtEveryStepOfAReconcileLosesNothing(t *testing.T) {
 			t.Run(scenario+", "+how, func(t *testing.T) {
 				for step, last := 1, false; !last; step++ {
 					inWorld(t, func(t *testing.T, w *world) {
-						subscriptions := func(cfg *invalidation.Config) { cfg.Subscriptions = subscribed(t, services...) }
+						subscriptions := func(m invalidation.Manifests) func(*invalidation.Config) {
+							return func(cfg *invalidation.Config) { cfg.Subscribed = packagedOn(m, subscribed(t, services...)) }
+						}
 						c.happens(w)
 						time.Sleep(2 * interval) // longer than the list's lag: whether it is news shows by the last completed one only
 						before := len(w.pushes())
 
 						struck, ctx := f.at(t.Context(), step)
-						first := w.broadcaster(subscriptions, w.behind(struck).configure)
+						first := w.broadcaster(subscriptions(w.behind(struck)), w.behind(struck).configure)
 						_, _ = first.Reconcile(ctx) // whatever it says: it may not live to say it
 						_ = first.Deliver(ctx)
 						time.Sleep(interval)
 
-						second := w.broadcaster(subscriptions)
+						second := w.broadcaster(subscriptions(w.store))
 						w.deliver(second)
 						w.sweep(second)
 						w.deliver(second)

@@ -166,7 +166,7 @@ func TestOnceADayEverythingIsDescribed(t *testing.T) {
 func TestADomainThatKeepsDeletedSecretsUntilTheirTTL(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		b := w.broadcaster(func(cfg *invalidation.Config) {
-			cfg.Subscriptions = manifested(t, subscribers.Manifest{OnDelete: "ttl"})
+			cfg.Subscribed = w.packaged(manifested(t, subscribers.Manifest{OnDelete: "ttl"}))
 		})
 		w.settled(b)
 		w.delete(neon)

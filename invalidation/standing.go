@@ -48,3 +48,28 @@ func Held(names []string, reports []wire.Report, since time.Time) []string {
 		return !held
 	})
 }
+
+// Standing returns how a revision's deliveries stand, one for each function of each subscription: what is not recorded yet as it
+// is before anything is pushed.
+func (b *Broadcaster) Standing(ctx context.Context, f Fanout) ([]Delivery, error) {
+	recorded, err := b.cfg.Fanouts.Deliveries(ctx, f.Revision)
+	if err != nil {
+		return nil, fmt.Errorf("reading the deliveries of revision %d: %w", f.Revision, err)
+	}
+	subscriptions, err := b.cfg.Subscribed.Subscriptions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.DeleteFunc(recorded, func(d Delivery) bool { return d.Hash != f.Hash })
+	for _, s := range subscriptions.Match(f.Names) {
+		for _, t := range b.targets(ctx, s) {
+			known := slices.ContainsFunc(all, func(d Delivery) bool { return d.Subscription == s.Service && d.Function == t.function })
+			if !known {
+				all = append(all, Delivery{
+					Revision: f.Revision, Hash: f.Hash, Subscription: s.Service, Function: t.function, Outcome: t.outcome, Reason: t.reason,
+				})
+			}
+		}
+	}
+	return all, nil
+}

@@ -117,8 +117,8 @@ func (w *world) broadcaster(edits ...func(*invalidation.Config)) *invalidation.B
 	cfg := invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
 		Secrets: w.describer(), Log: w.store, Fanouts: w.store, Pusher: w, Audience: everybody(), Lister: w.lister(), Sweeps: w.store, Control: w.store,
-		Subscriptions: subscribed(w.t, subscribers.Service{Name: "payments-api", Secrets: []string{"**"}}),
-		Logger:        slog.New(slog.DiscardHandler),
+		Subscribed: w.packaged(subscribed(w.t, subscribers.Service{Name: "payments-api", Secrets: []string{"**"}})),
+		Logger:     slog.New(slog.DiscardHandler),
 	}
 	for _, edit := range edits {
 		edit(&cfg)
@@ -128,6 +128,15 @@ func (w *world) broadcaster(edits ...func(*invalidation.Config)) *invalidation.B
 		w.t.Fatal(err)
 	}
 	return b
+}
+
+// packaged are subscriptions that hold as long as none are applied.
+func (w *world) packaged(s *subscribers.Subscriptions) *invalidation.Subscribed {
+	return packagedOn(w.store, s)
+}
+
+func packagedOn(m invalidation.Manifests, s *subscribers.Subscriptions) *invalidation.Subscribed {
+	return invalidation.NewSubscribed("prod", "payments", m, invalidation.Packaged{Subscriptions: s})
 }
 
 func subscribed(t *testing.T, services ...subscribers.Service) *subscribers.Subscriptions {

@@ -41,19 +41,23 @@ func decode(text []byte) (Manifest, *document) {
 	return m, d
 }
 
-// err returns all problems in the file's order, each with its place in the file.
+// err returns all problems in the file's order, each a Problem.
 func (d *document) err(file string) error {
 	slices.SortStableFunc(d.problems, func(a, b problem) int {
 		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
 	})
 	var all []error
 	for _, p := range d.problems {
-		if p.field != "" {
-			p.text = p.field + ": " + p.text
-		}
-		all = append(all, fmt.Errorf("%s:%d:%d: %s", file, p.line, p.column, p.text))
+		all = append(all, p.in(file))
 	}
 	return errors.Join(all...)
+}
+
+func (p problem) in(file string) Problem {
+	if p.field != "" {
+		p.text = p.field + ": " + p.text
+	}
+	return Problem{file, p.line, p.column, p.text}
 }
 
 // tell notes a problem with the content of a field, if that was read.

@@ -82,15 +82,15 @@ func TestLimits(t *testing.T) {
 		}
 		return text.String()
 	}
-	manyServices := head + "services:\n" + repeat(15000, "  - name: payments-%d\n    secrets: [\"neon/*\"]\n")
-	comment := "#" + strings.Repeat(" ", 1<<20-len(manyServices)-1)
+	manyServices := head + "services:\n" + repeat(30000, "  - name: payments-%d\n    secrets: [\"neon/*\"]\n")
+	comment := "#" + strings.Repeat(" ", 2<<20-len(manyServices)-1)
 	const (
 		deep   = "nested too deeply: a manifest has services, their fields and lists of secrets"
 		fields = "the 257th field of one mapping: services and secrets are lists"
 	)
 	for name, c := range map[string]struct{ text, want string }{
-		"a megabyte":                   {manyServices + comment, ""},
-		"a byte more":                  {manyServices + comment + " ", "1:1: the file is too large: a manifest has at most 1048576 bytes"},
+		"the most":                     {manyServices + comment, ""},
+		"a byte more":                  {manyServices + comment + " ", "1:1: the file is too large: a manifest has at most 2097152 bytes"},
 		"a thousand secrets":           {head + "services:\n  - name: payments-api\n    secrets:\n" + repeat(1000, "    - neon/%d\n"), ""},
 		"a thousand secrets in a list": {head + "services: [{name: payments-api, secrets: [" + repeat(1000, "neon/%d,") + "]}]\n", ""},
 		"brackets":                     {strings.Repeat("[", 1<<19), "1:17: " + deep},

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -15,9 +14,6 @@ import (
 
 // APIVersion is the version of the manifest's form.
 const APIVersion = "secret-broadcaster/v1"
-
-// maxFile is far more than a domain needs; a larger file is something else.
-const maxFile = 1 << 20
 
 // Manifest is one domain's file. Fields without omitempty have to be there. The comments are what editors show.
 type Manifest struct {
@@ -38,13 +34,13 @@ type Manifest struct {
 // Service is one subscribed service.
 type Service struct {
 	// The name that the service reports: its POWERTOOLS_SERVICE_NAME.
-	Name string `yaml:"name" example:"payments-api"`
+	Name string `yaml:"name" json:"name" example:"payments-api"`
 	// The function to push to: a name, name:alias or ARN. Without it, the functions that report the service's name.
-	Function string `yaml:"function,omitempty" example:"payments-api:live"`
+	Function string `yaml:"function,omitempty" json:"function,omitempty" example:"payments-api:live"`
 	// Patterns of secrets, relative to /bank/{env}/{domain}/. * stands for anything within a segment, ** for one or more segments.
-	Secrets []string `yaml:"secrets" example:"[\"neon/*\"]"`
+	Secrets []string `yaml:"secrets" json:"secrets" example:"[\"neon/*\"]"`
 	// push: the function is invoked at once, where that is safe. pull: it finds out from the change log only.
-	Deliver string `yaml:"deliver,omitempty" example:"push"`
+	Deliver string `yaml:"deliver,omitempty" json:"deliver,omitempty" example:"push"`
 }
 
 // Subscription is one service's wish to know of some secrets.
@@ -69,20 +65,16 @@ type Subscriptions struct {
 }
 
 // Load reads the manifest of the given env and domain. An empty file name gives no subscriptions: clients that read the
-// log need none. Its error joins all problems of the file in their order, each with file:line:column, and quotes no value.
+// log need none. Its error joins all problems of the file in their order, each a Problem, and quotes no value.
 func Load(fsys fs.FS, file, env, domain string) (*Subscriptions, error) {
 	if file == "" {
 		return &Subscriptions{}, nil
 	}
-	m, d, err := read(fsys, file)
+	f, err := Read(fsys, file, env, domain)
 	if err != nil {
-		return nil, fmt.Errorf("reading subscriptions: %w", err)
-	}
-	m.check(env, domain, d.tell)
-	if err := d.err(file); err != nil {
 		return nil, err
 	}
-	return compile(m), nil
+	return f.Subscriptions(), nil
 }
 
 // New checks a manifest that was made in code, which must be of the given env and domain, and returns its subscriptions or
@@ -102,59 +94,27 @@ type Domains map[Domain]*Subscriptions
 // Domain names a domain's secrets in one environment: /bank/{Env}/{Name}/.
 type Domain struct{ Env, Name string }
 
-// LoadDir reads all manifests (*.yaml, *.yml) of a directory, each of the env and domain that it names. Its error joins the
-// problems of all files, as Load's; two files of one env and domain are a problem.
+// LoadDir reads all manifests (*.yaml, *.yml) of a directory, as ReadAll does.
 func LoadDir(fsys fs.FS, dir string) (Domains, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading subscriptions: %w", err)
 	}
-	var (
-		all      = Domains{}
-		files    = map[Domain]string{}
-		problems []error
-	)
+	var paths []string
 	for _, entry := range entries {
-		if extension := path.Ext(entry.Name()); extension != ".yaml" && extension != ".yml" {
-			continue
+		if IsManifest(entry.Name()) {
+			paths = append(paths, path.Join(dir, entry.Name()))
 		}
-		file := path.Join(dir, entry.Name())
-		m, d, err := read(fsys, file)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("reading subscriptions: %w", err))
-			continue
-		}
-		m.check(m.Env, m.Domain, d.tell)
-		of := Domain{m.Env, m.Domain}
-		if first := files[of]; first != "" {
-			d.tell("domain", "stands with this env in "+first+" too: put both manifests into one")
-		} else if m.Env != "" && m.Domain != "" {
-			files[of] = file
-		}
-		if err := d.err(file); err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		all[of] = compile(m)
 	}
-	if err := errors.Join(problems...); err != nil {
+	files, err := ReadAll(fsys, paths)
+	if err != nil {
 		return nil, err
 	}
+	all := Domains{}
+	for _, f := range files {
+		all[Domain{f.Env, f.Domain}] = f.Subscriptions()
+	}
 	return all, nil
-}
-
-// read returns what could be read of a file. Its error is the file system's.
-func read(fsys fs.FS, file string) (Manifest, *document, error) {
-	f, err := fsys.Open(file)
-	if err != nil {
-		return Manifest{}, nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return Manifest{}, nil, fmt.Errorf("%s: %w", file, err)
-	}
-	m, d := decode(text)
-	return m, d, nil
 }
 
 // compile expects a manifest without problems.
@@ -204,4 +164,13 @@ func (s *Subscriptions) Match(names []string) []Subscription {
 		matched = append(matched, sub)
 	}
 	return matched
+}
+
+// Of returns the subscription of a service.
+func (s *Subscriptions) Of(service string) (Subscription, bool) {
+	i := slices.IndexFunc(s.all, func(sub Subscription) bool { return sub.Service == service })
+	if i < 0 {
+		return Subscription{}, false
+	}
+	return s.all[i], true
 }

@@ -10,8 +10,11 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
 // The exit codes of the command line.
@@ -19,6 +22,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitNotYet = 3
 )
 
 // run executes one command line and returns its exit code. An error is one line on stderr.
@@ -32,6 +36,9 @@ func run(ctx context.Context, args []string, std stdio) int {
 	fmt.Fprintf(std.err, "broadcaster: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	if errors.As(err, new(usageError)) {
 		return exitUsage
+	}
+	if errors.Is(err, history.ErrNotYet) {
+		return exitNotYet
 	}
 	return exitFailed
 }
@@ -48,7 +55,7 @@ func newRoot(std stdio) *cobra.Command {
 		Long: `Make every change of a secret known to the functions that cache it.
 
 In AWS Lambda this program is the broadcaster itself; everywhere else it is the command line beside it.
-Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
+Exit codes: 0 done, 1 failed, 2 the command line cannot be understood, 3 not yet (wait).`,
 		Example: `  broadcaster demo
   broadcaster help demo
   source <(broadcaster completion bash)`,
@@ -64,18 +71,27 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 	root.SetErr(std.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err.Error()} })
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(commands()...)
+	root.AddCommand(commands(std.now)...)
 	return root
 }
 
 // commands are all there are, in the order of the help text. A new command is a file and a line here.
-func commands() []*cobra.Command {
+func commands(now func() time.Time) []*cobra.Command {
 	return []*cobra.Command{
 		newDemo(),
 		newExplain(),
+		newStatus(now),
+		newChanges(now),
+		newMissed(now),
+		newWait(now),
+		newTail(now),
 		newPause(),
 		newResume(),
+		newInvalidate(),
+		newReplay(),
+		newSubscriptions(),
 		newDoctor(),
+		newAudit(),
 		newVersion(),
 		newCompletion(),
 	}

@@ -42,6 +42,7 @@ func newDemo() *cobra.Command {
 		asJSON    bool
 		withNode  bool
 		python    bool
+		hold      bool
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -53,8 +54,12 @@ invocations as on Lambda. A secret rotates under steady traffic; its event goes 
 broadcaster, which appends to the change log and pushes. The same happens beside it with push only, and with
 the TTL only. Every verdict comes from what the functions' callers received.
 
+With --hold the first world goes on after its verdicts, as a deployed domain does, and what is printed has every other
+command work against it. doctor finds no trail and no rules there. Ctrl-C ends it.
+
 It needs Linux, nothing else; --node also needs Node, and the Node client built in subscribers/node; --python also
-needs python3, with nothing installed, and Go. All files are below --dir, or in a temporary directory that is removed at the end unless something did not hold.
+needs python3, with nothing installed, and Go. All files are below --dir, or in a temporary directory that is removed
+at the end unless something did not hold.
 Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
 		Example: `  broadcaster demo
   broadcaster demo --drop-pushes
@@ -62,7 +67,8 @@ Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
   broadcaster demo --functions 8 --environments 6 --check-every 1s
   broadcaster demo --break push-only
   broadcaster demo --node
-  broadcaster demo --python`,
+  broadcaster demo --python
+  broadcaster demo --hold`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Break = demo.Break(breakWith)
@@ -75,9 +81,24 @@ Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
 			if err := cfg.Check(); err != nil {
 				return usageError{err.Error()}
 			}
+			if hold && cfg.Break != "" {
+				return usageError{"--hold and --break do not go together: what does not hold is not held"}
+			}
+			cfg.Commands = commandNames()
+			printed := false
+			if hold {
+				cfg.Hold = func(ctx context.Context, report *demo.Report, at demo.Local) error {
+					printed = true
+					if err := printHeld(cmd.OutOrStdout(), report, at, asJSON); err != nil {
+						return err
+					}
+					<-ctx.Done()
+					return nil
+				}
+			}
 			cfg.Progress = demo.NewProgress(cmd.ErrOrStderr(), isTerminal(cmd.ErrOrStderr()))
 			report, err := playDemo(cmd.Context(), cfg)
-			if report == nil {
+			if report == nil || printed {
 				return err
 			}
 			return errors.Join(printDemo(cmd.OutOrStdout(), report, asJSON), err)
@@ -92,6 +113,7 @@ Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
 	flags.StringVar(&breakWith, "break", "", "use a broken client, so that a guarantee fails: no-check, push-only or ttl-as-fallback")
 	flags.BoolVar(&withNode, "node", false, "add a TypeScript function with the Node client; run it in the project's root")
 	flags.BoolVar(&python, "python", false, "add a Python function behind the extension; run it in the project's root")
+	flags.BoolVar(&hold, "hold", false, "keep the first world running after its verdicts, until Ctrl-C, for other commands to be tried")
 	flags.StringVar(&cfg.Dir, "dir", "", "keep logs, tables and traces here; it must be empty or missing")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON object; progress still goes to stderr")
 	_ = cmd.RegisterFlagCompletionFunc("break", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -163,6 +185,32 @@ func printDemo(out io.Writer, report *demo.Report, asJSON bool) error {
 		return report.Print(out)
 	}
 	return printJSON(out, report)
+}
+
+// printHeld prints the report, and how the domain that goes on is reached.
+func printHeld(out io.Writer, report *demo.Report, at demo.Local, asJSON bool) error {
+	if asJSON {
+		return printJSON(out, struct {
+			*demo.Report
+			Local demo.Local `json:"local"`
+		}{report, at})
+	}
+	if err := report.Print(out); err != nil {
+		return err
+	}
+	fmt.Fprint(out, "\nThe domain goes on until Ctrl-C. In another terminal:\n\n")
+	for _, variable := range at.Variables() {
+		fmt.Fprintln(out, "  export "+variable)
+	}
+	where := " --env " + at.Env + " --domain " + at.Domain + " --reason 'try it'"
+	_, err := fmt.Fprintf(out, `
+  broadcaster invalidate %s%s
+  broadcaster pause%s
+  aws secretsmanager put-secret-value --secret-id %s --secret-string anything
+  broadcaster resume%s
+  broadcaster replay%s --dry-run
+`, at.Secrets[0], where, where, at.Secrets[0], where, where)
+	return err
 }
 
 // isTerminal reports whether somebody watches.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/doctor"
@@ -15,7 +14,7 @@ import (
 
 func newDoctor() *cobra.Command {
 	var (
-		cfg    = doctor.Config{Commands: []string{pauseCommand, resumeCommand}}
+		where  place
 		asJSON bool
 	)
 	cmd := &cobra.Command{
@@ -32,28 +31,16 @@ Exit codes: 0 all is well, 1 something is not or could not be looked at, 2 the c
   broadcaster doctor --env prod --domain payments --function payments-secret-broadcaster --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cfg.Env == "" || cfg.Domain == "" {
-				return usageError{"name the broadcaster with --env and --domain"}
+			on, err := where.find(cmd.Context())
+			if err != nil {
+				return err
 			}
-			if cfg.Function == "" {
-				cfg.Function = functionOf(cfg.Env, cfg.Domain)
-			}
-			var err error
-			cfg.AWS, err = awsconfig.LoadDefaultConfig(cmd.Context())
-			switch {
-			case err != nil:
-				return fmt.Errorf("loading the AWS configuration: %w", err)
-			case cfg.AWS.Region == "":
-				return errNoRegion
-			}
+			cfg := doctor.Config{AWS: on, Env: where.env, Domain: where.domain, Function: where.function, Commands: commandNames()}
 			return tellFindings(cmd.OutOrStdout(), doctor.Examine(cmd.Context(), cfg), asJSON)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&cfg.Env, "env", "", "the broadcaster's env, as prod")
-	flags.StringVar(&cfg.Domain, "domain", "", "the broadcaster's domain, as payments")
-	flags.StringVar(&cfg.Function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
-	flags.BoolVar(&asJSON, "json", false, "print one JSON object")
+	where.flags(cmd)
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
 

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -18,12 +20,33 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 )
 
-// The commands that the function takes. Each is taken through the alias of its name only, so that IAM says who may send
-// which (lambda:InvokeFunction on function:alias).
-const (
-	pauseCommand  = "pause"
-	resumeCommand = "resume"
-)
+// A commandKind is a command that the function takes. It is taken through the alias of its name only, so that IAM says who may
+// send which (lambda:InvokeFunction on function:alias).
+type commandKind struct {
+	name string
+	// do carries the command out. What it returns is the answer, as JSON.
+	do func(ctx context.Context, h *handler, c call) (any, error)
+}
+
+// commandKinds are all there are. A new command is a file and a line here, and an alias in the template.
+func commandKinds() []commandKind {
+	return []commandKind{
+		{pauseCommand, setPause},
+		{resumeCommand, setPause},
+		{invalidateCommand, invalidate},
+		{replayCommand, replay},
+		{applyCommand, applyManifest},
+	}
+}
+
+// commandNames are the names of all commands that the function takes.
+func commandNames() []string {
+	var names []string
+	for _, k := range commandKinds() {
+		names = append(names, k.name)
+	}
+	return names
+}
 
 const (
 	maxReason = 500
@@ -44,6 +67,8 @@ type order struct {
 	Domain string `json:"domain"`
 	Reason string `json:"reason"`
 	DryRun bool   `json:"dryRun"`
+	// Details are what the command of this name wants to know beside that, if anything.
+	Details json.RawMessage `json:"details,omitempty"`
 }
 
 // A command is an order and the proof of who gives it. No event looks like one: EventBridge puts its own envelope around all
@@ -57,17 +82,21 @@ type commandPayload struct {
 	Command *command `json:"secretBroadcasterCommand"`
 }
 
-// A commandAnswer is what the broadcaster did, or would do.
-type commandAnswer struct {
-	Name   string             `json:"name"`
-	DryRun bool               `json:"dryRun"`
-	By     string             `json:"by"`
-	Was    invalidation.Pause `json:"was"`
-	Is     invalidation.Pause `json:"is"` // after the command, or as it would be
-	// OpenFanouts is how many revisions still owe a function something, after the command.
-	OpenFanouts int `json:"openFanouts"`
-	// Problem says why that number is not known.
-	Problem string `json:"problem,omitempty"`
+// A call is an order that is carried out, and who gave it.
+type call struct {
+	order
+	by        string // as AWS authenticated it
+	at        time.Time
+	requestID string
+
+	broadcaster *invalidation.Broadcaster
+	seen        *witness
+	logger      *slog.Logger
+}
+
+// record is what is kept of the call.
+func (c call) record() invalidation.Command {
+	return invalidation.Command{Name: c.Name, By: c.by, Reason: c.Reason, At: c.at, RequestID: c.requestID}
 }
 
 // digest is what a proof is made for.
@@ -80,7 +109,7 @@ func (o order) digest() string {
 // check says what is wrong with an order.
 func (o order) check() error {
 	switch {
-	case o.Name != pauseCommand && o.Name != resumeCommand:
+	case !slices.Contains(commandNames(), o.Name):
 		return errors.New("the command is not known")
 	case strings.TrimSpace(o.Reason) == "":
 		return errors.New("say why, with --reason: it is recorded")
@@ -103,44 +132,32 @@ func readCommand(payload []byte) (c command, ours bool, err error) {
 }
 
 // command does what somebody on call wants.
-func (h *handler) command(ctx context.Context, c command) (commandAnswer, error) {
+func (h *handler) command(ctx context.Context, c command) (any, error) {
 	logger, seen := h.logger(ctx), newWitness(h.parts)
 	b, err := h.broadcaster(ctx, seen, logger)
 	if err != nil {
-		return commandAnswer{}, err
+		return nil, err
 	}
 	if err := h.admit(ctx, c.Order); err != nil {
-		return commandAnswer{}, err
+		return nil, err
 	}
 	by, err := h.callers.Caller(ctx, c.Proof, c.Order.digest())
 	if err != nil {
-		return commandAnswer{}, err
+		return nil, err
 	}
-	was, err := h.parts.Control.Pause(ctx)
-	if err != nil {
-		return commandAnswer{}, err
-	}
-	now := time.Now().UTC()
-	a := commandAnswer{Name: c.Order.Name, DryRun: c.Order.DryRun, By: by, Was: was}
-	a.Is = invalidation.Pause{Paused: c.Order.Name == pauseCommand, By: by, Reason: c.Order.Reason, At: now}
-	if !c.Order.DryRun {
-		invocation, _ := lambdacontext.FromContext(ctx) // broadcaster has seen it
-		record := invalidation.Command{Name: c.Order.Name, By: by, Reason: c.Order.Reason, At: now, RequestID: invocation.AwsRequestID}
-		if err := h.parts.Control.SetPause(ctx, a.Is, record); err != nil {
-			return commandAnswer{}, err
-		}
-		logger.WarnContext(ctx, "a command was carried out", "command", c.Order.Name, "by", by, "reason", c.Order.Reason)
-		deliver(ctx, b, logger) // what a pause held back, or, with a pause, so that it is seen to be held back
-		result := readings{}
-		seen.delivered(result)
-		h.write(ctx, logger, result)
-	}
-	open, err := h.parts.Fanouts.Open(ctx)
-	if err != nil {
-		a.Problem = "the open fan-outs cannot be read: " + err.Error()
-	}
-	a.OpenFanouts = len(open)
-	return a, nil
+	invocation, _ := lambdacontext.FromContext(ctx) // broadcaster has seen it
+	is := call{c.Order, by, time.Now().UTC(), invocation.AwsRequestID, b, seen, logger}
+	kind := commandKinds()[slices.Index(commandNames(), c.Order.Name)] // check knows it
+	return kind.do(ctx, h, is)
+}
+
+// carriedOut tells of a command that changed something, and delivers what it brought.
+func (h *handler) carriedOut(ctx context.Context, c call) {
+	c.logger.WarnContext(ctx, "a command was carried out", "command", c.Name, "by", c.by, "reason", c.Reason)
+	deliver(ctx, c.broadcaster, c.logger)
+	result := readings{}
+	c.seen.delivered(result)
+	h.write(ctx, c.logger, result)
 }
 
 // admit refuses a command that came through another alias than its own, or that is meant for another broadcaster.

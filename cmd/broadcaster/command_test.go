@@ -32,13 +32,21 @@ func (v vouching) Caller(_ context.Context, proof, digest string) (string, error
 }
 
 // order sends an order through the alias, as somebody who proves who they are.
-func (l *lab) order(alias string, o order) (commandAnswer, error) {
+func (l *lab) order(alias string, o order) (pauseAnswer, error) {
 	l.Helper()
 	l.handler.callers = vouching{"proof " + o.digest(): oncall}
 	return l.send(alias, commandPayload{&command{o, "proof"}})
 }
 
-func (l *lab) send(alias string, payload any) (commandAnswer, error) {
+func (l *lab) send(alias string, payload any) (pauseAnswer, error) {
+	l.Helper()
+	is, err := l.carry(alias, payload)
+	a, _ := is.(pauseAnswer)
+	return a, err
+}
+
+// carry invokes the function through an alias, and returns what it answers.
+func (l *lab) carry(alias string, payload any) (any, error) {
 	l.Helper()
 	time.Sleep(time.Second)
 	ctx, cancel := context.WithTimeout(lambdacontext.NewContext(l.Context(), &lambdacontext.LambdaContext{
@@ -49,9 +57,7 @@ func (l *lab) send(alias string, payload any) (commandAnswer, error) {
 	if err != nil {
 		l.Fatal(err)
 	}
-	is, err := l.handler.serve(ctx, text)
-	a, _ := is.(commandAnswer)
-	return a, err
+	return l.handler.serve(ctx, text)
 }
 
 func pauseOrder() order {
@@ -68,7 +74,7 @@ func TestPauseAndResume(t *testing.T) {
 		l.receive(messages(moved(neon, l.put(t, neon, "one"))))
 		a, err := l.order(":pause", pauseOrder())
 		began := time.Now().UTC()
-		want := commandAnswer{Name: "pause", By: oncall, Is: invalidation.Pause{Paused: true, By: oncall, Reason: pauseOrder().Reason, At: began}}
+		want := pauseAnswer{Name: "pause", By: oncall, Is: invalidation.Pause{Paused: true, By: oncall, Reason: pauseOrder().Reason, At: began}}
 		if diff := cmp.Diff(want, a); err != nil || diff != "" {
 			t.Fatalf("%v (-want +got)\n%s", err, diff)
 		}
@@ -91,7 +97,7 @@ func TestPauseAndResume(t *testing.T) {
 			t.Errorf("dry run: got %+v, %v", a, err)
 		}
 		a, err = l.order(":resume", resumeOrder())
-		want = commandAnswer{Name: "resume", By: oncall, Was: want.Is, Is: invalidation.Pause{By: oncall, Reason: resumeOrder().Reason, At: time.Now().UTC()}}
+		want = pauseAnswer{Name: "resume", By: oncall, Was: want.Is, Is: invalidation.Pause{By: oncall, Reason: resumeOrder().Reason, At: time.Now().UTC()}}
 		if diff := cmp.Diff(want, a); err != nil || diff != "" {
 			t.Errorf("%v (-want +got)\n%s", err, diff)
 		}
@@ -179,6 +185,7 @@ func TestEveryPartOfAnOrderIsProved(t *testing.T) {
 	for _, edit := range []func(*order){
 		func(o *order) { o.Name = "resume" }, func(o *order) { o.Env = "dev" }, func(o *order) { o.Domain = "kyc" },
 		func(o *order) { o.Reason = "another" }, func(o *order) { o.DryRun = true },
+		func(o *order) { o.Details = json.RawMessage(`{"secret":"one"}`) }, func(o *order) { o.Details = json.RawMessage(`{"secret":"two"}`) },
 	} {
 		o := pauseOrder()
 		edit(&o)

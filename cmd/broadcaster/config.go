@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
@@ -25,7 +26,7 @@ type config struct {
 	env, domain, region           string
 	changesTable, operationsTable string
 	reportsTable, queueURL        string
-	subscriptions                 *subscribers.Subscriptions
+	packaged                      invalidation.Packaged
 	maxPushes                     int
 	pushTimeout                   time.Duration
 	logLevel                      slog.Level
@@ -78,8 +79,9 @@ func variables() []variable {
 			form:    "the URL of an SQS queue", read: matching(isQueueURL, func(c *config, v string) { c.queueURL = v }),
 		},
 		{
-			name: prefix + "SUBSCRIPTIONS", optional: true, meaning: "The path of the domain's manifest. Without it nothing is pushed: clients read the log.",
-			form: "the path of a valid manifest", read: readManifest,
+			name: prefix + "SUBSCRIPTIONS", optional: true,
+			meaning: "The path of the manifest that holds until the first `subscriptions apply`. Without any nothing is pushed: clients read the log.",
+			form:    "the path of a valid manifest", read: readManifest,
 		},
 		{
 			name: prefix + "MAX_PUSHES", initial: "50", meaning: "How many functions are invoked at once.",
@@ -100,7 +102,7 @@ func variables() []variable {
 // that names the variable, what is wrong and the remedy, and does not quote the value.
 func readConfig(environ []string) (config, error) {
 	var (
-		c        = config{subscriptions: &subscribers.Subscriptions{}}
+		c        = config{packaged: invalidation.Packaged{Subscriptions: &subscribers.Subscriptions{}}}
 		problems []error
 		set      = map[string]string{}
 		known    []string
@@ -179,9 +181,12 @@ func readManifest(c *config, value string) error {
 	if c.env == "" || c.domain == "" {
 		return nil // their own problem is told
 	}
-	s, err := subscribers.Load(os.DirFS(filepath.Dir(value)), filepath.Base(value), c.env, c.domain)
-	c.subscriptions = s
-	return err
+	f, err := subscribers.Read(os.DirFS(filepath.Dir(value)), filepath.Base(value), c.env, c.domain)
+	if err != nil {
+		return err
+	}
+	c.packaged = invalidation.Packaged{Subscriptions: f.Subscriptions(), Text: f.Text}
+	return nil
 }
 
 func readMaxPushes(c *config, value string) error {

@@ -52,7 +52,7 @@ func environ(set map[string]string) []string {
 // shown is what a configuration comes to.
 func shown(c config) string {
 	return fmt.Sprint(c.region, c.env, c.domain, c.changesTable, c.operationsTable, c.reportsTable, c.queueURL,
-		len(c.subscriptions.Match([]string{"/bank/prod/payments/neon/connection-string"})), c.maxPushes, c.pushTimeout, c.logLevel)
+		len(c.packaged.Subscriptions.Match([]string{"/bank/prod/payments/neon/connection-string"})), c.maxPushes, c.pushTimeout, c.logLevel)
 }
 
 func TestEveryVariableHasAnEffect(t *testing.T) {

@@ -208,7 +208,7 @@ func TestTheDemoForPeople(t *testing.T) {
 	if canary := regexp.MustCompile(`canary-[0-9a-f]{4}`); canary.MatchString(p.stdout + p.stderr) {
 		t.Error("a secret value was printed")
 	}
-	for _, file := range []string{"log/tables/tables.journal", "log/broadcasters-calls.jsonl", "push-only/invocations.jsonl", "ttl-only/payments.yaml", "log/logs/broadcaster-payments-1.log"} {
+	for _, file := range []string{"log/tables/tables.journal", "log/broadcasters-calls.jsonl", "push-only/invocations.jsonl", "ttl-only/payments.yaml", "log/logs/demo-payments-broadcaster-1.log"} {
 		if info, err := os.Stat(filepath.Join(dir, file)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v, want something in it", file, err)
 		}

@@ -41,20 +41,26 @@ func inLab(t *testing.T, test func(t *testing.T, l *lab)) {
 	})
 }
 
+const packagedManifest = `apiVersion: secret-broadcaster/v1
+env: prod
+domain: payments
+owner: payments-oncall@bank.example
+services:
+  - {name: payments-api, secrets: ["**"]}
+  - {name: payments-batch, secrets: ["neon/*"], deliver: pull}
+`
+
 // restart begins a new process of the broadcaster.
 func (l *lab) restart() {
 	l.Helper()
-	s, err := subscribers.New(subscribers.Manifest{APIVersion: subscribers.APIVersion, Env: "prod", Domain: "payments", Services: []subscribers.Service{
-		{Name: "payments-api", Secrets: []string{"**"}},
-		{Name: "payments-batch", Secrets: []string{"neon/*"}, Deliver: "pull"},
-	}}, "prod", "payments")
+	f, err := subscribers.Parse("payments.yaml", []byte(packagedManifest), "prod", "payments")
 	if err != nil {
 		l.Fatal(err)
 	}
 	cfg := config{
 		env: "prod", domain: "payments", region: "eu-west-2", changesTable: changesTable, operationsTable: operationsTable,
 		reportsTable: reportsTable, queueURL: "https://sqs.eu-west-2.amazonaws.com/" + account + "/prod-payments-broadcaster",
-		subscriptions: s, maxPushes: 5, pushTimeout: 10 * time.Second,
+		packaged: invalidation.Packaged{Subscriptions: f.Subscriptions(), Text: f.Text}, maxPushes: 5, pushTimeout: 10 * time.Second,
 	}
 	l.logs, l.metrics = new(bytes.Buffer), new(bytes.Buffer)
 	l.handler = newHandler(cfg, l.config(l.world), slog.New(slog.NewJSONHandler(l.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), l.metrics)

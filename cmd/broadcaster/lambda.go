@@ -140,7 +140,7 @@ func invoked(ctx context.Context) (arn.ARN, error) {
 	return function, nil
 }
 
-// begin begins an empty log: once in a process, and at every tick, since the table may have been restored meanwhile. Only
+// begin begins an empty log and tells which manifest is packaged: once in a process, and at every tick, since the table may have been restored meanwhile. Only
 // a tick needs it to succeed: a first change begins a log as well.
 func (h *handler) begin(ctx context.Context, b *invalidation.Broadcaster, ticks batch) error {
 	if h.begun.Load() && len(ticks) == 0 {
@@ -153,6 +153,9 @@ func (h *handler) begin(ctx context.Context, b *invalidation.Broadcaster, ticks 
 		return err
 	}
 	h.begun.Store(true)
+	if err := h.parts.Subscribed.Publish(ctx, time.Now().UTC()); err != nil { // people wait for it, events do not
+		h.logger(ctx).ErrorContext(ctx, "telling which manifest came with the deployment: the next tick tries again", "error", err)
+	}
 	return nil
 }
 

@@ -9,16 +9,18 @@ import (
 	"context"
 	"io"
 	"os"
+	"time"
 )
 
 // stdio is what a process reads from and writes to.
 type stdio struct {
 	in       io.Reader
 	out, err io.Writer
+	now      func() time.Time
 }
 
 func main() {
-	std := stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	std := stdio{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now}
 	if os.Getenv("AWS_LAMBDA_RUNTIME_API") != "" {
 		os.Exit(serving()(context.Background(), os.Environ(), std))
 	}

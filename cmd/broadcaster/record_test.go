@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
@@ -18,10 +19,11 @@ func TestOutcomesAreWrittenAFewBatchesAtOnce(t *testing.T) {
 		for i := range services {
 			m.Services = append(m.Services, subscribers.Service{Name: fmt.Sprintf("payments-%d", i), Secrets: []string{"neon/*"}})
 		}
-		var err error
-		if l.handler.parts.Subscriptions, err = subscribers.New(m, "prod", "payments"); err != nil {
+		s, err := subscribers.New(m, "prod", "payments")
+		if err != nil {
 			t.Fatal(err)
 		}
+		l.handler.parts.Subscribed = invalidation.NewSubscribed("prod", "payments", l.store(), invalidation.Packaged{Subscriptions: s})
 		var (
 			mu                  sync.Mutex
 			underWay, most, all int

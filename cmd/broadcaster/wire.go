@@ -54,9 +54,9 @@ func newHandler(cfg config, on aws.Config, logger *slog.Logger, metrics io.Write
 		Region: cfg.region, Env: cfg.env, Domain: cfg.domain,
 		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(awssecretsmanager.NewFromConfig(patient)),
 		Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: lambda.New(invoker),
-		Subscriptions: cfg.subscriptions,
-		Audience:      invalidation.NewAudience(cfg.env, cfg.domain, lambda.NewFunctions(functions), reports, nil),
-		MaxPushes:     cfg.maxPushes, PushTimeout: cfg.pushTimeout,
+		Subscribed: invalidation.NewSubscribed(cfg.env, cfg.domain, store, cfg.packaged),
+		Audience:   invalidation.NewAudience(cfg.env, cfg.domain, lambda.NewFunctions(functions), reports, nil),
+		MaxPushes:  cfg.maxPushes, PushTimeout: cfg.pushTimeout,
 		Logger: logger,
 	}
 	if cfg.queueURL != "" {

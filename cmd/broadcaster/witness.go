@@ -113,8 +113,8 @@ func (w *witness) Record(ctx context.Context, deliveries []invalidation.Delivery
 		switch d.Outcome {
 		case invalidation.Acknowledged:
 			w.ended.count(acknowledged, 1)
-			if at := w.open[d.Revision].Appended; !at.IsZero() { // a marker of an older version does not say
-				w.ended.took(appendToAck, d.Time.Sub(at))
+			if of := w.open[d.Revision]; !of.Appended.IsZero() && of.Reopened == "" { // an older version's marker does not say
+				w.ended.took(appendToAck, d.Time.Sub(of.Appended))
 			}
 		case invalidation.Undelivered:
 			w.ended.count(undelivered, 1)

@@ -31,18 +31,67 @@ func (s *Store) SetPause(ctx context.Context, p invalidation.Pause, by invalidat
 	if err != nil {
 		return err
 	}
-	record, err := dataItem(commandPartition, by.At.UTC().Format(time.RFC3339Nano)+"#"+by.RequestID, by)
+	record, err := s.putCommand(by)
 	if err != nil {
 		return err
 	}
 	_, err = s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
 		{Put: &types.Put{TableName: &s.operations, Item: pause}},
-		{Put: &types.Put{TableName: &s.operations, Item: record, ConditionExpression: aws.String("attribute_not_exists(pk)")}}, // never rewritten
+		{Put: record},
 	}})
 	if err != nil {
 		return fmt.Errorf("writing %s %s: %w", controlPartition, pauseKey, err)
 	}
 	return nil
+}
+
+// RecordCommand implements invalidation.Control.
+func (s *Store) RecordCommand(ctx context.Context, by invalidation.Command) error {
+	record, err := s.putCommand(by)
+	if err != nil {
+		return err
+	}
+	_, err = s.client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: record.TableName, Item: record.Item, ConditionExpression: record.ConditionExpression,
+	})
+	if err != nil {
+		return fmt.Errorf("writing the record of the command: %w", err)
+	}
+	return nil
+}
+
+// Reopen implements invalidation.Control.
+func (s *Store) Reopen(ctx context.Context, f invalidation.Fanout, deliveries []invalidation.Delivery) error {
+	marker, err := markerOf(f)
+	if err != nil {
+		return err
+	}
+	writes := []types.TransactWriteItem{{Put: &types.Put{
+		TableName: &s.operations, Item: marker, ConditionExpression: aws.String("attribute_not_exists(pk) OR #hash = :hash"),
+		ExpressionAttributeNames: map[string]string{"#hash": "hash"}, ExpressionAttributeValues: item{":hash": text(f.Hash)},
+	}}}
+	for _, d := range deliveries {
+		i, err := deliveryItem(d)
+		if err != nil {
+			return err
+		}
+		writes = append(writes, types.TransactWriteItem{Put: &types.Put{
+			TableName: &s.operations, Item: i, ConditionExpression: aws.String("#outcome = :failed"),
+			ExpressionAttributeNames:  map[string]string{"#outcome": "outcome"},
+			ExpressionAttributeValues: item{":failed": text(string(invalidation.Undelivered))},
+		}})
+	}
+	_, err = s.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: writes})
+	return conflictOr(err)
+}
+
+// putCommand writes the record of a command, which is never rewritten.
+func (s *Store) putCommand(by invalidation.Command) (*types.Put, error) {
+	record, err := dataItem(commandPartition, by.At.UTC().Format(time.RFC3339Nano)+"#"+by.RequestID, by)
+	if err != nil {
+		return nil, err
+	}
+	return &types.Put{TableName: &s.operations, Item: record, ConditionExpression: aws.String("attribute_not_exists(pk)")}, nil
 }
 
 // Commands returns what people on call had the broadcaster do, oldest first.

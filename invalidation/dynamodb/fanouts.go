@@ -59,12 +59,10 @@ func (s *Store) each(ctx context.Context, partition string, take func(item) erro
 func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) error {
 	puts := make([]types.WriteRequest, 0, len(deliveries))
 	for _, d := range deliveries {
-		sort := d.Subscription + "#" + d.Function + "#" + d.Hash
-		i, err := dataItem(deliveryPartition+wire.RevisionKey(d.Revision), sort, d)
+		i, err := deliveryItem(d)
 		if err != nil {
 			return err
 		}
-		i["outcome"] = text(string(d.Outcome))
 		if d.Outcome == invalidation.Pending {
 			if err := s.recordPending(ctx, i); err != nil {
 				return err
@@ -91,6 +89,28 @@ func (s *Store) Record(ctx context.Context, deliveries []invalidation.Delivery) 
 	return nil
 }
 
+func deliveryItem(d invalidation.Delivery) (item, error) {
+	i, err := dataItem(deliveryPartition+wire.RevisionKey(d.Revision), d.Subscription+"#"+d.Function+"#"+d.Hash, d)
+	if err != nil {
+		return nil, err
+	}
+	i["outcome"] = text(string(d.Outcome))
+	return i, nil
+}
+
+// markerOf is the item that says that a fan-out is open.
+func markerOf(f invalidation.Fanout) (item, error) {
+	i, err := dataItem(openPartition, wire.RevisionKey(f.Revision), f)
+	if err != nil {
+		return nil, err
+	}
+	i["hash"] = text(f.Hash)
+	if f.Reopened != "" {
+		i["reopened"] = text(f.Reopened)
+	}
+	return i, nil
+}
+
 // recordPending writes a delivery that is not over, unless somebody else has brought it to its outcome: then the fan-out
 // may be closed, and nobody would come back to it.
 func (s *Store) recordPending(ctx context.Context, i item) error {
@@ -105,12 +125,17 @@ func (s *Store) recordPending(ctx context.Context, i item) error {
 	return nil
 }
 
-// Close implements invalidation.Fanouts. A marker that is gone or has another hash is not this fan-out's.
+// Close implements invalidation.Fanouts. A marker that is gone or has another hash is not this fan-out's; one that was reopened
+// since it was read may owe what its reader does not know of.
 func (s *Store) Close(ctx context.Context, f invalidation.Fanout) error {
+	condition, values := "#hash = :hash AND attribute_not_exists(#reopened)", item{":hash": text(f.Hash)}
+	if f.Reopened != "" {
+		condition, values[":reopened"] = "#hash = :hash AND #reopened = :reopened", text(f.Reopened)
+	}
 	_, err := s.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
 		TableName: &s.operations, Key: key(openPartition, wire.RevisionKey(f.Revision)),
-		ConditionExpression: aws.String("#hash = :hash"), ExpressionAttributeNames: map[string]string{"#hash": "hash"},
-		ExpressionAttributeValues: item{":hash": text(f.Hash)},
+		ConditionExpression: &condition, ExpressionAttributeNames: map[string]string{"#hash": "hash", "#reopened": "reopened"},
+		ExpressionAttributeValues: values,
 	})
 	if err = conflictOr(err); errors.Is(err, invalidation.ErrConflict) {
 		return nil

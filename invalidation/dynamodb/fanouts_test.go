@@ -1,6 +1,7 @@
 package dynamodb_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,6 +74,63 @@ func TestCloseEndsOnlyThisFanout(t *testing.T) {
 		if diff := cmp.Diff(c.left, left); diff != "" {
 			t.Errorf("%s: left open (-want +got):\n%s", c.why, diff)
 		}
+	}
+}
+
+// TestReopenWritesAllOrNothing: only in the place of failed deliveries, and only for the row that is meant.
+func TestReopenWritesAllOrNothing(t *testing.T) {
+	w := newWorld(t)
+	first := positionOf(w.append(invalidation.Append{Row: rowOf(invalidation.Position{}, neon)}))
+	delivery := func(service string, outcome invalidation.Outcome) invalidation.Delivery {
+		return invalidation.Delivery{Revision: 1, Hash: first.Hash, Subscription: service, Function: service, Outcome: outcome}
+	}
+	failed := []invalidation.Delivery{delivery("a", invalidation.Undelivered), delivery("b", invalidation.Undelivered), delivery("c", invalidation.Acknowledged)}
+	if err := w.store.Record(t.Context(), failed); err != nil {
+		t.Fatal(err)
+	}
+	closed := invalidation.Fanout{Position: first}
+	if err := w.store.Close(t.Context(), closed); err != nil {
+		t.Fatal(err)
+	}
+	pending := []invalidation.Delivery{delivery("a", invalidation.Pending), delivery("b", invalidation.Pending), delivery("c", invalidation.Pending)}
+	for name, c := range map[string]struct {
+		again []invalidation.Delivery
+	}{
+		"one is acknowledged": {pending},
+		"one is not there":    {[]invalidation.Delivery{pending[0], delivery("d", invalidation.Pending)}},
+	} {
+		err := w.store.Reopen(t.Context(), invalidation.Fanout{Position: first, Reopened: "r1"}, c.again)
+		if all, _ := w.store.Deliveries(t.Context(), 1); !errors.Is(err, invalidation.ErrConflict) || !cmp.Equal(all, failed) {
+			t.Errorf("%s: %v, then %+v", name, err, all)
+		}
+	}
+	opened := invalidation.Fanout{Position: first, Names: []string{neon}, Reopened: "r1"}
+	if err := w.store.Reopen(t.Context(), opened, pending[:1]); err != nil {
+		t.Fatal(err)
+	}
+	other := opened
+	other.Hash = "another"
+	if err := w.store.Reopen(t.Context(), other, pending[1:2]); !errors.Is(err, invalidation.ErrConflict) {
+		t.Errorf("of another row: %v", err)
+	}
+	opened.Reopened = "r2"
+	if err := w.store.Reopen(t.Context(), opened, pending[1:2]); err != nil {
+		t.Fatal(err)
+	}
+	for _, before := range []string{"", "r1"} { // as it was read before it was reopened
+		if err := w.store.Close(t.Context(), invalidation.Fanout{Position: first, Reopened: before}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open, err := w.store.Open(t.Context())
+	if diff := cmp.Diff([]invalidation.Fanout{opened}, open); err != nil || diff != "" {
+		t.Errorf("%v, open (-want +got)\n%s", err, diff)
+	}
+	if err := w.store.Close(t.Context(), open[0]); err != nil {
+		t.Fatal(err)
+	}
+	if open, err := w.store.Open(t.Context()); err != nil || len(open) > 0 {
+		t.Errorf("left open: %+v, %v", open, err)
 	}
 }
 

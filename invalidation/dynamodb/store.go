@@ -4,11 +4,13 @@
 //	changes     pk "log"            sk revision   one row of the log: hash, detail (the row's body); never rewritten
 //	operations  pk "secret"         sk name       how a secret stands: data, sequence
 //	            pk "audit"          sk revision   what caused it: data
-//	            pk "open"           sk revision   a fan-out under way: hash, data
+//	            pk "open"           sk revision   a fan-out under way: hash, reopened, data
 //	            pk "control"        sk "reconcile": how far reconciling has come: data
 //	                                sk "resume": until when a message to ourselves is on its way: due
 //	                            sk "pause": whether pushes are held back: data
 //	                            sk "check-failures": how many failed checks each environment had told of: data
+//	                            sk "subscriptions": which manifest holds: data, sequence
+//	            pk "subscriptions#"+digest  sk part: a manifest's text: data
 //	            pk "command"        sk time + "#" + request: who had the broadcaster do what, and why: data
 //	            pk "delivery#"+rev  sk service + "#" + function + "#" + hash: what became of it: data, outcome
 package dynamodb
@@ -168,6 +170,11 @@ func (s *Store) Row(ctx context.Context, revision int64) (wire.Row, error) {
 
 // Append implements invalidation.Log.
 func (s *Store) Append(ctx context.Context, a invalidation.Append) (wire.Row, error) {
+	record, err := json.Marshal(a.Causes)
+	if err != nil {
+		return wire.Row{}, fmt.Errorf("encoding the audit record of revision %d: %w", a.Row.Revision, err)
+	}
+	a.Row.AuditHash = wire.Hash(record)
 	body, err := a.Row.Seal()
 	if err != nil {
 		return wire.Row{}, err
@@ -191,7 +198,7 @@ func (s *Store) Append(ctx context.Context, a invalidation.Append) (wire.Row, er
 		}
 		writes = append(writes, types.TransactWriteItem{Put: put})
 	}
-	records, err := s.records(a)
+	records, err := s.records(a, record)
 	if err != nil {
 		return wire.Row{}, err
 	}
@@ -203,12 +210,9 @@ func (s *Store) Append(ctx context.Context, a invalidation.Append) (wire.Row, er
 }
 
 // records are what an append writes besides the log and the secrets' rows.
-func (s *Store) records(a invalidation.Append) ([]types.TransactWriteItem, error) {
-	revision := wire.RevisionKey(a.Row.Revision)
-	audit, err := dataItem(auditPartition, revision, a.Causes)
-	if err != nil {
-		return nil, err
-	}
+func (s *Store) records(a invalidation.Append, record []byte) ([]types.TransactWriteItem, error) {
+	audit := key(auditPartition, wire.RevisionKey(a.Row.Revision))
+	audit["data"] = text(string(record))
 	puts := []types.TransactWriteItem{{Put: &types.Put{TableName: &s.operations, Item: audit}}}
 	if len(a.Row.Changes) == 0 {
 		return puts, nil // nothing to deliver
@@ -219,11 +223,10 @@ func (s *Store) records(a invalidation.Append) ([]types.TransactWriteItem, error
 	for _, change := range a.Row.Changes {
 		f.Names = append(f.Names, change.Name)
 	}
-	marker, err := dataItem(openPartition, revision, f)
+	marker, err := markerOf(f)
 	if err != nil {
 		return nil, err
 	}
-	marker["hash"] = text(f.Hash)
 	return append(puts, types.TransactWriteItem{Put: &types.Put{TableName: &s.operations, Item: marker}}), nil
 }
 

@@ -12,12 +12,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
-// Functions implements invalidation.Functions. It is safe for concurrent use.
+// Functions implements invalidation.Functions and history.Timeouts. It is safe for concurrent use.
 type Functions struct{ client *lambda.Client }
 
-var _ invalidation.Functions = (*Functions)(nil)
+var (
+	_ invalidation.Functions = (*Functions)(nil)
+	_ history.Timeouts       = (*Functions)(nil)
+)
 
 // NewFunctions returns a Functions that uses the client.
 func NewFunctions(client *lambda.Client) *Functions { return &Functions{client} }
@@ -80,6 +84,20 @@ func (f *Functions) version(ctx context.Context, name, version string) (invalida
 	}
 	arn, _ := split(aws.ToString(out.FunctionArn))
 	return invalidation.FunctionVersion{Version: aws.ToString(out.Version), Modified: modified}, arn, nil
+}
+
+// Timeout implements history.Timeouts.
+func (f *Functions) Timeout(ctx context.Context, function string) (time.Duration, error) {
+	name, qualifier := split(function)
+	input := &lambda.GetFunctionConfigurationInput{FunctionName: &name}
+	if qualifier != "" {
+		input.Qualifier = &qualifier
+	}
+	out, err := f.client.GetFunctionConfiguration(ctx, input)
+	if err != nil {
+		return 0, classed(err)
+	}
+	return time.Duration(aws.ToInt32(out.Timeout)) * time.Second, nil
 }
 
 // split takes the qualifier off a function's name, partial ARN or ARN, in the forms that Lambda takes

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/secretsmanager"
 )
 
@@ -198,5 +199,24 @@ func TestAListThatBreaksOffIsNone(t *testing.T) {
 	cancel()
 	if _, err := secretsmanager.NewLister(clientOn(secrets.New(secrets.Config{}).RoundTripper())).List(ctx, payments); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// TestRotations: what ListSecrets says of each secret of the domain that is not going away. The local Secrets Manager rotates
+// nothing, so these are answers as AWS documents them.
+func TestRotations(t *testing.T) {
+	pages := &paged{pages: []string{
+		`{"NextToken":"2","SecretList":[
+			{"Name":"` + payments + `neon/key","RotationEnabled":true,"LastRotatedDate":1795000000.5,"NextRotationDate":1796000000},
+			{"Name":"` + payments + `old/key","RotationEnabled":true,"DeletedDate":1795000000}]}`,
+		`{"SecretList":[{"Name":"` + payments + `cards/key"},{"Name":"/bank/prod/kyc/x/key","RotationEnabled":true}]}`,
+	}}
+	got, err := secretsmanager.NewLister(clientOn(pages)).Rotations(t.Context(), payments)
+	want := []history.Rotation{
+		{Name: payments + "neon/key", Enabled: true, Last: time.UnixMilli(1795000000500).UTC(), Next: time.Unix(1796000000, 0).UTC()},
+		{Name: payments + "cards/key"},
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
+	local "github.com/bank-platform/secret-broadcaster/internal/local/sts"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
 )
 
@@ -43,10 +44,22 @@ func prove(t *testing.T, endpoint, digest string) string {
 	return proof
 }
 
-// TestTheCallerIsWhoSigned: asked of an emulator that checks signatures.
+// TestTheCallerIsWhoSigned: asked of an emulator that checks signatures, and of our own stand-in.
 func TestTheCallerIsWhoSigned(t *testing.T) {
-	endpoint := checkingMinistack(t)
-	key, secret := user(t, endpoint, "oncall")
+	t.Run("third party", func(t *testing.T) {
+		endpoint := checkingMinistack(t)
+		key, secret := user(t, endpoint, "oncall")
+		theCallerIsWhoSigned(t, endpoint, key, secret)
+	})
+	t.Run("stand-in", func(t *testing.T) {
+		server := httptest.NewServer(local.New(local.Config{Users: []local.User{{Key: "K", Secret: "S", ARN: "arn:aws:iam::000000000000:user/oncall"}}}))
+		t.Cleanup(server.Close)
+		theCallerIsWhoSigned(t, server.URL, "K", "S")
+	})
+}
+
+func theCallerIsWhoSigned(t *testing.T, endpoint, key, secret string) {
+	t.Helper()
 	own := sts.New(client(endpoint)) // its own credentials must not be what is answered
 	for name, c := range map[string]struct{ secret, made, sent, want string }{
 		"whoever signed":              {secret, "d1", "d1", "arn:aws:iam::000000000000:user/oncall"},

@@ -62,8 +62,11 @@ type Row struct {
 	// Time is when the broadcaster appended the row, by its own clock.
 	Time time.Time `json:"time"`
 	// PreviousHash is the Hash of the row before; empty for revision 1.
-	PreviousHash string   `json:"previousHash,omitempty"`
-	Changes      []Change `json:"changes"`
+	PreviousHash string `json:"previousHash,omitempty"`
+	// AuditHash is the Hash of the revision's audit record, which says what made it, so that the chain covers that too. Clients
+	// have no use for it.
+	AuditHash string   `json:"auditHash,omitempty"`
+	Changes   []Change `json:"changes"`
 	// Hash is the hexadecimal SHA-256 of the row's body: see Seal.
 	Hash string `json:"hash,omitempty"`
 }
@@ -80,7 +83,7 @@ func (r *Row) Seal() (body []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding row %d: %w", r.Revision, err)
 	}
-	r.Hash = hashOf(body)
+	r.Hash = Hash(body)
 	return body, nil
 }
 
@@ -110,13 +113,14 @@ func (r *Row) openNewer(body []byte) bool {
 
 // Verify returns ErrHash if body is not what hash was made of.
 func Verify(body []byte, hash string) error {
-	if hashOf(body) != hash {
+	if Hash(body) != hash {
 		return ErrHash
 	}
 	return nil
 }
 
-func hashOf(body []byte) string {
-	sum := sha256.Sum256(body)
+// Hash is the hexadecimal SHA-256 of a text.
+func Hash(text []byte) string {
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }

@@ -175,8 +175,9 @@ func newBroadcaster(b *testing.B, store *dynamodb.Store, client *awslambda.Clien
 	broadcaster, err := invalidation.New(invalidation.Config{
 		Logger:  slog.New(slog.NewJSONHandler(io.Discard, nil)), // as in Lambda, but for what Lambda does with it
 		Account: "111122223333", Region: "eu-west-2", Env: "prod", Domain: "payments",
-		Secrets: noSecrets{}, Lister: noList{}, Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: lambda.New(client), Subscriptions: subscriptions, MaxPushes: pushes,
-		Audience: invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil),
+		Secrets: noSecrets{}, Lister: noList{}, Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: lambda.New(client), MaxPushes: pushes,
+		Subscribed: invalidation.NewSubscribed("prod", "payments", store, invalidation.Packaged{Subscriptions: subscriptions}),
+		Audience:   invalidation.NewAudience("prod", "payments", willing{}, willing{}, nil),
 	})
 	if err != nil {
 		b.Fatal(err)

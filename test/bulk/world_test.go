@@ -139,8 +139,9 @@ func (w *world) broadcaster(services []string) *invalidation.Broadcaster {
 	})
 	store := dynamodb.New(w.client, changesTable, operationsTable)
 	b, err := invalidation.New(invalidation.Config{
-		Account: account, Region: region, Env: "prod", Domain: "payments", Subscriptions: subscriptions,
-		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(vault), Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: w,
+		Account: account, Region: region, Env: "prod", Domain: "payments",
+		Subscribed: invalidation.NewSubscribed("prod", "payments", store, invalidation.Packaged{Subscriptions: subscriptions}),
+		Secrets:    secretsmanager.New(vault), Lister: secretsmanager.NewLister(vault), Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: w,
 		Audience: invalidation.NewAudience("prod", "payments", w, dynamodb.NewReports(w.client, reportsTable), nil),
 		Logger:   slog.New(slog.DiscardHandler),
 	})

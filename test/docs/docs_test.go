@@ -117,7 +117,7 @@ func TestTypeScriptIsFollowedByItsOwnTest(t *testing.T) {
 // there, and CI runs the one that it is about.
 func TestEveryCommandRuns(t *testing.T) {
 	// These want an AWS: hint_test.go and test/ops run them beside stand-ins.
-	elsewhere := regexp.MustCompile(`^(aws events put-events|go run ./cmd/broadcaster (pause|resume|doctor)) `)
+	elsewhere := regexp.MustCompile(`^(aws events put-events|go run ./cmd/broadcaster (pause|resume|invalidate|replay|doctor|status|changes|missed|wait|audit)) `)
 	long := regexp.MustCompile(`^make (test|mutants|bench|demo|fleet|kill|layer)( ARGS=\S+)?$`)
 	seen := map[string]bool{}
 	for _, b := range blocks(t, "sh") {

@@ -34,8 +34,9 @@ func newBroadcaster(w *world, id int) *broadcaster {
 	}
 	b.b, err = invalidation.New(invalidation.Config{
 		Account: "111122223333", Region: "eu-west-2", Env: env, Domain: domain,
-		Secrets: describePort{b}, Log: appendPort{w.store, w}, Fanouts: w.store, Pusher: pushPort{b}, Subscriptions: subs, Logger: w.logger,
-		Audience: invalidation.NewAudience(env, domain, willing{}, willing{}, nil), Lister: listPort{b}, Sweeps: w.store, Control: w.store,
+		Secrets: describePort{b}, Log: appendPort{w.store, w}, Fanouts: w.store, Pusher: pushPort{b}, Logger: w.logger,
+		Subscribed: invalidation.NewSubscribed(env, domain, w.store, invalidation.Packaged{Subscriptions: subs}),
+		Audience:   invalidation.NewAudience(env, domain, willing{}, willing{}, nil), Lister: listPort{b}, Sweeps: w.store, Control: w.store,
 	})
 	if err != nil {
 		panic(err)

@@ -213,9 +213,11 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return nil, fmt.Errorf("decoding the request: %w", err)
 	}
+	in := h.e.w.invoked()
+	defer h.e.w.ended(in)
 	var wg sync.WaitGroup
 	for _, name := range r.Names {
-		wg.Go(func() { h.e.read(ctx, name, r.Final) })
+		wg.Go(func() { h.e.read(ctx, in, name, r.Final) })
 		if !r.Parallel {
 			wg.Wait()
 			time.Sleep(r.Pause)
@@ -225,14 +227,16 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	return []byte(`{}`), nil
 }
 
-// read reads one secret and holds the answer against what really happened.
-func (e *environment) read(ctx context.Context, name string, final bool) {
+// read reads one secret in an invocation and holds the answer against what really happened.
+func (e *environment) read(ctx context.Context, in *invocation, name string, final bool) {
 	before := e.observe(name)
 	e.client.get(ctx, e.idOf(name), func(r reading) {
 		if r.err != nil {
 			e.w.scan(r.err.Error())
 		}
-		e.w.judge(e, name, before, e.observe(name), r, final)
+		after := e.observe(name)
+		e.w.judge(e, name, before, after, r, final)
+		e.w.used(in, name, r, after.exceptions > before.exceptions)
 	})
 }
 

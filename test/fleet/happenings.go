@@ -43,6 +43,10 @@ const (
 	readThawed     happening = "a read that nobody waited for went on after a freeze" // Node only
 	born           happening = "an environment was born"
 	died           happening = "an environment died"
+
+	promised        happening = "whoever waited was told that a change is expected to have arrived"
+	promisedByProof happening = "whoever waited was told so since acks prove it"
+	promisedCertain happening = "whoever waited was told that a change has certainly arrived"
 )
 
 func happenings() []happening {
@@ -50,6 +54,6 @@ func happenings() []happening {
 		crashedBeforeDelivery, crashedInDelivery, appendsMet, describedLate, labelLate, versionLate,
 		eventLost, eventDoubled, rolledBack, rolledBackMute, deleted, restored, recreated, manyAtOnce, severalUnseen, thereAndBack,
 		restoredTable, changedInFlight, pushLost, pushDoubled, pushLate, pushForged, logDown, logHung, rowMissing, secretsFailed,
-		frozen, frozenInFlight, answeredThawed, clockStood, clockSet, concurrent, born, died,
+		frozen, frozenInFlight, answeredThawed, clockStood, clockSet, concurrent, born, died, promised, promisedByProof, promisedCertain,
 	}
 }

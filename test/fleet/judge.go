@@ -28,6 +28,7 @@ const (
 	truth     invariant = "truth"      // what is served was current once, and is current when all has come to rest
 	exception invariant = "exceptions" // none is counted without an injected fault
 	contract  invariant = "contract"   // what the parts owe to one another
+	promises  invariant = "wait"       // who was told that a change has arrived was not told too early
 )
 
 // A reading is what a caller received.
@@ -88,6 +89,7 @@ func (w *world) judge(e *environment, name string, before, after observation, r 
 			where(bounded, "the log had told of moment %d for longer than CheckEvery", told)
 		}
 	}
+	w.judgePromises(name, before.at, served, excused, where)
 	if stale {
 		// each exception is counted
 		counts := e.client.counts() // as of now: others that were judged before this read may have been counted after it

@@ -74,6 +74,7 @@ const (
 	opBirth    op = "birth"
 	opDeath    op = "death"
 	opHint     op = "hint"
+	opWait     op = "wait" // until a change is expected to have arrived everywhere, or certainly has
 )
 
 // weights says how often each action is drawn.
@@ -107,6 +108,7 @@ func weights() []op {
 		{opBirth, 3},
 		{opDeath, 4},
 		{opHint, 2},
+		{opWait, 4},
 	} {
 		for range w.n {
 			ops = append(ops, w.op)
@@ -134,6 +136,7 @@ func scenes() [][][]op {
 		{4, [][]op{look, {opDelete}, {opRestore, opRecreate, opPut}, look}},
 		{3, [][]op{{opBackup}, change, look, {opRewind}, look}},
 		{3, [][]op{{opLogGap}, change, change, look}},
+		{6, [][]op{look, change, {opWait}, look}},
 	} {
 		for range s.n {
 			all = append(all, s.scene)

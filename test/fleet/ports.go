@@ -108,7 +108,7 @@ func (p secretsPort) Get(ctx context.Context, id, versionID string) (secretcache
 	}
 	got, err := e.w.secrets.get(e, id, versionID)
 	if err == nil {
-		got.Text = e.w.fetched(got.Text, sent)
+		got.Text = e.w.fetched(got.Text, got.VersionID, sent)
 	}
 	told := e.w.told(got.Name)
 	if lost := e.travelBack(ctx, slow); lost != nil {
@@ -136,5 +136,6 @@ func (p reportsPort) Put(ctx context.Context, r wire.Report) error {
 		p.e.w.violate(contract, "a report says nothing: %+v", r)
 	}
 	p.e.w.scan(fmt.Sprintf("%+v", r))
+	p.e.w.reported(r)
 	return nil
 }

@@ -97,6 +97,8 @@ func (w *world) act(a action) {
 		w.count(born)
 	case opDeath:
 		w.death(a.Which)
+	case opWait:
+		w.background.Go(func() { w.await(which, a.N%4 == 0) })
 	case opHint:
 		w.hint([]string{which}, 0)
 	case opLag, opLogDown, opLogGap, opDown:

@@ -46,9 +46,13 @@ type world struct {
 	environments []*environment
 	born         int
 	history      *history
-	fetches      map[string]time.Time // when each fetched value was asked for
-	random       *rand.Rand           // the world's own
-	answered     map[string]bool      // by the hashes of rows
+	fetches      map[string]time.Time   // when each fetched value was asked for
+	versions     map[string]bool        // that any environment has fetched
+	reports      map[string]wire.Report // the newest of each environment
+	promises     []promise
+	underway     map[*invocation]bool
+	random       *rand.Rand      // the world's own
+	answered     map[string]bool // by the hashes of rows
 	counts       map[happening]int
 	over         bool // the run is settling: nothing breaks any more
 	epoch        int  // how often the tables were restored
@@ -64,6 +68,7 @@ type backup struct {
 func newWorld(p plan, clients newClient) *world {
 	w := &world{
 		plan: p, newClient: clients, started: time.Now(), faults: &faults{started: time.Now()}, history: newHistory(), fetches: map[string]time.Time{},
+		versions: map[string]bool{}, reports: map[string]wire.Report{}, underway: map[*invocation]bool{},
 		answered: map[string]bool{}, counts: map[happening]int{},
 		random: rand.New(rand.NewPCG(p.Seed, 1)),
 	}
@@ -111,11 +116,12 @@ func (w *world) violateLocked(which invariant, format string, args ...any) {
 }
 
 // fetched returns a value's text made unique, and remembers when it was asked for.
-func (w *world) fetched(text string, sent time.Time) string {
+func (w *world) fetched(text, version string, sent time.Time) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	text = fmt.Sprintf("%s#%d", text, len(w.fetches))
 	w.fetches[text] = sent
+	w.versions[version] = true
 	return text
 }
 

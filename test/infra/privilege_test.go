@@ -210,6 +210,8 @@ func TestNobodyHereCanReadAValue(t *testing.T) {
 		"broadcaster": rolePolicies(full),
 		"client":      {document(full, "ClientPolicy")},
 		"on-call":     {document(full, "OnCallPolicy")},
+		"plan":        {document(full, "PlanPolicy")},
+		"apply":       {document(full, "ApplyPolicy")},
 		"hint":        {document(platform(t), "HintPolicy")},
 	}
 	own := secret("/bank/prod/payments/neon/connection-string")
@@ -303,6 +305,9 @@ func TestOnCallMay(t *testing.T) {
 		{"dynamodb:Query", table("prod-payments-changes"), nil, allowed},
 		{"dynamodb:Query", table("prod-payments-operations"), nil, allowed},
 		{"dynamodb:Query", table("prod-payments-reports"), nil, allowed},
+		{"dynamodb:GetItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:BatchGetItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:BatchGetItem", table("prod-kyc-operations"), nil, denied},
 		{"dynamodb:PutItem", table("prod-payments-changes"), nil, denied},
 		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
 		{"dynamodb:Query", table("prod-kyc-operations"), nil, denied},
@@ -310,17 +315,37 @@ func TestOnCallMay(t *testing.T) {
 		{"logs:FilterLogEvents", arn("logs", "log-group:/aws/lambda/prod-kyc-broadcaster:*"), nil, denied},
 		{"lambda:GetFunctionConfiguration", function("prod-payments-broadcaster"), nil, allowed},
 		{"lambda:UpdateFunctionConfiguration", function("prod-payments-broadcaster"), nil, denied},
+		// See how long the domain's own functions may run, and nobody else's configuration.
+		{"lambda:GetFunctionConfiguration", function("payments-api:live"), tagged("true", "prod", "payments"), allowed},
+		{"lambda:GetFunctionConfiguration", function("payments-batch"), tagged("", "prod", "payments"), allowed},
+		{"lambda:GetFunctionConfiguration", function("kyc-api"), tagged("true", "prod", "kyc"), denied},
+		{"lambda:GetFunctionConfiguration", function("payments-api"), tagged("true", "dev", "payments"), denied},
+		{"lambda:GetFunctionConfiguration", function("payments-api"), nil, denied},
+		{"sqs:GetQueueAttributes", queue("prod-payments-broadcaster"), nil, allowed},
+		{"sqs:GetQueueAttributes", queue("prod-payments-broadcaster-dead-letters"), nil, allowed},
 		// Give commands, and no events.
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:pause"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:resume"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:invalidate"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:replay"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:live"), nil, denied},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster"), nil, denied},
 		{"lambda:InvokeFunction", function("prod-kyc-broadcaster:pause"), nil, denied},
+		{"events:DescribeArchive", arn("events", "archive/prod-secretsmanager"), nil, allowed},
+		{"events:StartReplay", arn("events", "archive/prod-secretsmanager"), nil, allowed},
+		{"events:StartReplay", arn("events", "event-bus/default"), nil, allowed},
+		{"events:StartReplay", arn("events", "event-bus/another"), nil, denied},
+		{"events:StartReplay", arn("events", "replay/prod-payments-20261123T100000Z"), nil, allowed},
+		{"events:DescribeReplay", arn("events", "replay/prod-payments-20261123T100000Z"), nil, allowed},
+		{"events:CancelReplay", arn("events", "replay/prod-kyc-20261123T100000Z"), nil, denied},
+		{"events:DeleteArchive", arn("events", "archive/prod-secretsmanager"), nil, denied},
 		{"logs:GetQueryResults", "", nil, allowed},
 		{"cloudwatch:GetMetricStatistics", "", nil, allowed},
 		{"lambda:GetAccountSettings", "", nil, allowed},
 		{"lambda:ListEventSourceMappings", "", nil, allowed},
 		{"cloudtrail:DescribeTrails", "", nil, allowed},
+		{"secretsmanager:ListSecrets", "", nil, allowed}, // names, dates and tags of the account: AWS cannot scope it
 		{"events:DescribeRule", arn("events", "rule/prod-payments-secret-label"), nil, allowed},
 		{"events:DescribeRule", arn("events", "rule/prod-kyc-secret-label"), nil, denied},
 		{"events:DisableRule", arn("events", "rule/prod-payments-secret-label"), nil, denied},
@@ -333,6 +358,32 @@ func TestOnCallMay(t *testing.T) {
 		{"sqs:ReceiveMessage", queue("prod-payments-broadcaster"), nil, denied},
 		{"sqs:PurgeQueue", queue("prod-payments-broadcaster-dead-letters"), nil, denied},
 		{"sqs:SendMessage", queue("prod-kyc-broadcaster"), nil, denied},
+	})
+}
+
+// TestWhoPlansMayNotApply: a pull request's role reads, and only what is merged is applied.
+func TestWhoPlansMayNotApply(t *testing.T) {
+	plan, apply := document(domain(t, "payments"), "PlanPolicy"), document(domain(t, "payments"), "ApplyPolicy")
+	hold(t, "payments-plan", []any{plan}, []decision{
+		{"dynamodb:Query", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:GetItem", table("prod-payments-operations"), nil, allowed},
+		{"dynamodb:Query", table("prod-payments-reports"), nil, allowed},
+		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
+		{"dynamodb:Query", table("prod-kyc-operations"), nil, denied},
+		{"lambda:GetFunctionConfiguration", function("prod-payments-broadcaster"), nil, allowed},
+		{"lambda:GetFunctionConfiguration", function("payments-api"), nil, allowed},
+		{"lambda:GetAlias", function("payments-api"), nil, allowed},
+		{"lambda:ListTags", function("payments-api"), nil, allowed},
+		{"lambda:TagResource", function("payments-api"), nil, denied},
+		{"lambda:InvokeFunction", function("payments-api"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, denied},
+	})
+	hold(t, "payments-apply", []any{apply}, []decision{
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:pause"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:live"), nil, denied},
+		{"lambda:InvokeFunction", function("prod-kyc-broadcaster:apply"), nil, denied},
+		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
 	})
 }
 

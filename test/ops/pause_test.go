@@ -9,18 +9,36 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
+	awseventbridge "github.com/aws/aws-sdk-go-v2/service/eventbridge"
+
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 )
 
 // TestPeoplesCommands builds the programs once for all.
 func TestPeoplesCommands(t *testing.T) {
 	program, artifact := build(t, "broadcaster"), build(t, "artifact", "-tags", "lambda.norpc,lambdaartifact")
+	wake(t)
 	for name, test := range map[string]func(*world){
 		"pushes are paused and resumed":      pushesArePausedAndResumed,
 		"the documented commands run":        theDocumentedCommandsRun,
 		"the documented doctor finds nobody": theDocumentedDoctorFindsNobody,
+		"who looks sees what happened":       whoLooksSeesWhatHappened,
+		"who waits hears when it is there":   whoWaitsHearsWhenItIsThere,
+		"a lost event is found and told":     aLostEventIsFoundAndTold,
 		"commands that fail say so":          commandsThatFailSaySo,
+		"the evidence is whole":              theEvidenceIsWhole,
+
+		"a leaked secret is announced by hand":     aLeakedSecretIsAnnouncedByHand,
+		"what a throttled consumer missed":         whatAThrottledConsumerMissed,
+		"two people replay at once":                twoPeopleReplayAtOnce,
+		"what was parked is sent again":            whatWasParkedIsSentAgain,
+		"what the archive has is sent again":       whatTheArchiveHasIsSentAgain,
+		"replays that cannot be understood say so": replaysThatCannotBeUnderstood,
+		"subscriptions are applied":                subscriptionsAreApplied,
+		"applies that would lose another's":        appliesThatWouldLoseAnothers,
+		"ten thousand subscriptions":               tenThousandSubscriptions,
+		"the workflow plans and applies":           theWorkflowPlansAndApplies,
+		"the hook refuses what is wrong":           theHookRefusesWhatIsWrong,
 	} {
 		t.Run(name, func(t *testing.T) { test(newWorld(t, program, artifact)) })
 	}
@@ -28,17 +46,7 @@ func TestPeoplesCommands(t *testing.T) {
 
 func pushesArePausedAndResumed(w *world) {
 	t := w.T
-	if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "value 0"}); err != nil {
-		t.Fatal(err)
-	}
-	if answer, failed := w.invoke(broadcaster+":live", `{"id":"tick-1","source":"aws.events","detail-type":"Scheduled Event","detail":{}}`); failed {
-		t.Fatalf("the broadcaster does not begin: %s", answer)
-	}
-	before := w.read()
-	w.until("the consumer's report", func() bool {
-		all, err := w.reports.All(t.Context())
-		return err == nil && len(all) == 1
-	})
+	before := w.begin()
 
 	w.change(1)
 	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged {
@@ -129,20 +137,36 @@ func (w *world) wantFollowed(event string, d invalidation.Delivery) {
 // theDocumentedCommandsRun, in their order, as they stand there.
 func theDocumentedCommandsRun(w *world) {
 	t := w.T
-	document, err := os.ReadFile("../../docs/operating.md")
-	if err != nil {
-		t.Fatal(err)
+	w.begin()
+	config, _, _ := w.emulated()
+	w.archived(awseventbridge.NewFromConfig(config))
+	w.runDocumented("pause|resume|invalidate|replay", 11, "docs/operating.md", "infra/runbooks/failed-deliveries.md", "infra/runbooks/dead-letters.md")
+	if records, err := w.store.Commands(t.Context()); err != nil || len(records) != 6 { // three are dry runs, and no delivery has failed
+		t.Errorf("%d records, %v", len(records), err)
 	}
-	commands := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster ((?:pause|resume) .*)$`).FindAllStringSubmatch(string(document), -1)
-	for _, c := range commands {
-		shell := exec.CommandContext(t.Context(), "bash", "-c", w.program+" "+c[1])
-		shell.Env = w.oncall()
-		if out, err := shell.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", c[0], err, out)
+}
+
+// runDocumented runs the n commands of these names that documents show, in their order, as they stand there.
+func (w *world) runDocumented(names string, n int, documents ...string) {
+	w.Helper()
+	shown := regexp.MustCompile(`(?m)^go run ./cmd/broadcaster ((?:` + names + `) .*)$`)
+	ran := 0
+	for _, name := range documents {
+		text, err := os.ReadFile("../../" + name)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, c := range shown.FindAllStringSubmatch(string(text), -1) {
+			shell := exec.CommandContext(w.Context(), "bash", "-c", w.program+" "+c[1])
+			shell.Env, shell.Dir = w.oncall(), w.dir
+			if out, err := shell.CombinedOutput(); err != nil {
+				w.Errorf("%s: %v\n%s", c[0], err, out)
+			}
+			ran++
 		}
 	}
-	if records, err := w.store.Commands(t.Context()); err != nil || len(commands) != 3 || len(records) != 2 { // one is a dry run
-		t.Errorf("%d commands, %d records, %v", len(commands), len(records), err)
+	if ran != n {
+		w.Errorf("%v show %d commands, want %d", documents, ran, n)
 	}
 }
 

@@ -14,11 +14,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
@@ -28,8 +31,7 @@ import (
 )
 
 const (
-	region, account = "eu-west-2", "111122223333"
-	// oncallAccount is that of whoever is on call: the emulator takes an access key of twelve digits for one.
+	region        = "eu-west-2"
 	oncallAccount = "444455556666"
 
 	broadcaster = "prod-payments-broadcaster"
@@ -59,9 +61,15 @@ type world struct {
 	tables       *tables.Tables
 	secrets      *secrets.Manager
 	host         *functions.Host
+	client       *awsdynamodb.Client
 	store        *dynamodb.Store
 	reports      *dynamodb.Reports
 	sts          string // where the third party's is
+	endpoint     string // where tables and secrets are
+	deployed     map[string]functions.Function
+	throttled    atomic.Bool // the consumer
+	account      string      // of its own at the emulator
+	who          string      // the account of whoever is on call: the emulator takes an access key of twelve digits for one
 
 	mu  sync.Mutex
 	out bytes.Buffer // what the broadcaster's processes write
@@ -69,7 +77,8 @@ type world struct {
 
 func newWorld(t *testing.T, program, artifact string) *world {
 	t.Helper()
-	w := &world{T: t, dir: t.TempDir(), program: program, sts: os.Getenv("MINISTACK_ENDPOINT")}
+	w := &world{T: t, dir: t.TempDir(), program: program, sts: os.Getenv("MINISTACK_ENDPOINT"), deployed: map[string]functions.Function{}, who: oncallAccount}
+	w.account = fmt.Sprintf("7%011d", time.Now().UnixNano()%1e11)
 	if w.sts == "" {
 		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
 	}
@@ -81,13 +90,13 @@ func newWorld(t *testing.T, program, artifact string) *world {
 	if err := w.tables.CreateTables("pk", "sk", changesTable, operationsTable, reportsTable); err != nil {
 		t.Fatal(err)
 	}
-	client := awsdynamodb.New(awsdynamodb.Options{
+	w.client = awsdynamodb.New(awsdynamodb.Options{
 		Region: region, HTTPClient: &http.Client{Transport: w.tables.RoundTripper()},
 		Credentials: credentials.NewStaticCredentialsProvider("placeholder", "placeholder", ""),
 	})
-	w.store, w.reports = dynamodb.New(client, changesTable, operationsTable), dynamodb.NewReports(client, reportsTable)
-	w.secrets = secrets.New(secrets.Config{Region: region, Account: account})
-	if w.host, err = functions.New(functions.Config{Region: region, AccountID: account, Output: w.output}); err != nil {
+	w.store, w.reports = dynamodb.New(w.client, changesTable, operationsTable), dynamodb.NewReports(w.client, reportsTable)
+	w.secrets = secrets.New(secrets.Config{Region: region, Account: w.account})
+	if w.host, err = functions.New(functions.Config{Region: region, AccountID: w.account, Output: w.output, Before: w.before}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -97,6 +106,26 @@ func newWorld(t *testing.T, program, artifact string) *world {
 	})
 	w.deploy(artifact)
 	return w
+}
+
+// before refuses what comes for the consumer while that is throttled.
+func (w *world) before(i functions.Invocation) error {
+	if i.Function == consumer && w.throttled.Load() {
+		return &functions.Refusal{Status: http.StatusTooManyRequests, Type: "TooManyRequestsException", Message: "Rate Exceeded."}
+	}
+	return nil
+}
+
+// wake has the emulator answer who somebody is once: its first answer takes longer than the broadcaster waits for one.
+func wake(t *testing.T) {
+	t.Helper()
+	client := awssts.New(awssts.Options{
+		Region: region, BaseEndpoint: aws.String(os.Getenv("MINISTACK_ENDPOINT")),
+		Credentials: credentials.NewStaticCredentialsProvider(oncallAccount, "placeholder", ""),
+	})
+	if _, err := client.GetCallerIdentity(t.Context(), &awssts.GetCallerIdentityInput{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func build(t *testing.T, name string, flags ...string) (program string) {
@@ -144,30 +173,63 @@ func (w *world) deploy(artifact string) {
 		w.tables.ServeHTTP(out, r)
 	}))
 	w.Cleanup(server.Close)
-	for _, f := range []functions.Function{
-		{
-			Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume"},
-			Env: []string{
-				"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
-				"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-				"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
-			},
+	w.endpoint = server.URL
+	w.put(functions.Function{
+		Name: broadcaster, Command: []string{artifact}, Timeout: 30 * time.Second, Aliases: []string{"live", "pause", "resume", "invalidate", "replay", "apply"},
+		Env: []string{
+			"BROADCASTER_ENV=prod", "BROADCASTER_DOMAIN=payments", "BROADCASTER_CHANGES_TABLE=" + changesTable,
+			"BROADCASTER_OPERATIONS_TABLE=" + operationsTable, "BROADCASTER_REPORTS_TABLE=" + reportsTable, "BROADCASTER_SUBSCRIPTIONS=" + path,
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
+			"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
 		},
-		{
-			Name: consumer, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
-			Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
-			Env: []string{
-				"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + consumer,
-				"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
-				"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
-				"AWS_ENDPOINT_URL_DYNAMODB=" + server.URL, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + server.URL,
-			},
+	})
+	w.deployConsumer(consumer)
+}
+
+// deployConsumer deploys a function whose client follows the log and takes invalidations.
+func (w *world) deployConsumer(name string) {
+	w.Helper()
+	w.put(functions.Function{
+		Name: name, Command: []string{w.program}, Timeout: 30 * time.Second, Modified: time.Now().Add(-time.Hour),
+		Tags: map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: "prod", invalidation.DomainTag: "payments"},
+		Env: []string{
+			"_HANDLER=demo-function", "DEMO_API_KEY_TTL=24h", "POWERTOOLS_SERVICE_NAME=" + name,
+			"SECRET_BROADCAST_TABLE=" + changesTable, "SECRET_BROADCAST_REPORTS_TABLE=" + reportsTable,
+			"SECRET_BROADCAST_ENV=prod", "SECRET_BROADCAST_DOMAIN=payments", "SECRET_BROADCAST_CHECK_EVERY=500ms",
+			"AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint, "AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
 		},
-	} {
-		if err := w.host.Deploy(f); err != nil {
-			w.Fatal(err)
-		}
+	})
+}
+
+// put deploys a function, or another version of it.
+func (w *world) put(f functions.Function) {
+	w.Helper()
+	if err := w.host.Deploy(f); err != nil {
+		w.Fatal(err)
+	}
+	w.deployed[f.Name] = f
+}
+
+// begin has the broadcaster and the consumer know of a secret, and returns what proves which value the consumer has.
+func (w *world) begin() (proof string) {
+	w.Helper()
+	if _, err := w.secrets.CreateSecret(secrets.CreateSecretInput{Name: neon, SecretString: "value 0"}); err != nil {
+		w.Fatal(err)
+	}
+	w.tick()
+	proof = w.read()
+	w.until("the consumer's report", func() bool {
+		all, err := w.reports.All(w.Context())
+		return err == nil && len(all) == 1
+	})
+	return proof
+}
+
+// tick is the schedule's.
+func (w *world) tick() {
+	w.Helper()
+	if answer, failed := w.invoke(broadcaster+":live", `{"id":"tick-1","source":"aws.events","detail-type":"Scheduled Event","detail":{}}`); failed {
+		w.Fatalf("the broadcaster answers the tick with %s", answer)
 	}
 }
 
@@ -192,14 +254,16 @@ func (w *world) invoke(function, payload string) (answer string, failed bool) {
 }
 
 // read has the consumer use the secret, and returns what proves which value it used.
-func (w *world) read() string {
+func (w *world) read() string { return w.readIn(consumer) }
+
+func (w *world) readIn(function string) string {
 	w.Helper()
-	answer, failed := w.invoke(consumer, `{"read":["`+neon+`"],"challenge":"c"}`)
+	answer, failed := w.invoke(function, `{"read":["`+neon+`"],"challenge":"c"}`)
 	var is struct {
 		Values []struct{ Proof, Error string }
 	}
 	if err := json.Unmarshal([]byte(answer), &is); failed || err != nil || len(is.Values) != 1 || is.Values[0].Proof == "" {
-		w.Fatalf("the consumer answers %s", answer)
+		w.Fatalf("%s answers %s", function, answer)
 	}
 	return is.Values[0].Proof
 }
@@ -214,7 +278,7 @@ func (w *world) change(n int) (eventID string) {
 	eventID = fmt.Sprintf("0d0b4a3e-0000-4000-8000-%012d", n)
 	if answer, failed := w.invoke(broadcaster+":live", fmt.Sprintf(`{"version":"0","id":%q,"detail-type":"Secret Label Updated","source":"aws.secretsmanager",
 		"account":%q,"time":%q,"region":%q,"resources":[%q],"detail":{"name":%q,"labelUpdated":"AWSCURRENT","versionId":%q}}`,
-		eventID, account, time.Now().UTC().Format(time.RFC3339), region, out.ARN, neon, out.VersionID)); failed {
+		eventID, w.account, time.Now().UTC().Format(time.RFC3339), region, out.ARN, neon, out.VersionID)); failed {
 		w.Fatalf("the broadcaster answers %s", answer)
 	}
 	return eventID
@@ -223,8 +287,9 @@ func (w *world) change(n int) (eventID string) {
 // oncall is the environment of somebody on call.
 func (w *world) oncall() []string {
 	return []string{
-		"PATH=" + os.Getenv("PATH"), "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + oncallAccount, "AWS_SECRET_ACCESS_KEY=placeholder",
-		"AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_STS=" + w.sts,
+		"PATH=" + os.Getenv("PATH"), "AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + w.who, "AWS_SECRET_ACCESS_KEY=placeholder",
+		"AWS_ENDPOINT_URL=" + w.sts, "AWS_ENDPOINT_URL_LAMBDA=" + w.host.Endpoint(), "AWS_ENDPOINT_URL_DYNAMODB=" + w.endpoint,
+		"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.endpoint,
 	}
 }
 

@@ -29,9 +29,10 @@ type refusal struct {
 	message string
 }
 
-// ServeHTTP answers SendMessage in the AWS JSON 1.0 protocol
+// ServeHTTP answers SendMessage and GetQueueAttributes in the AWS JSON 1.0 protocol
 // (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html). Every other operation,
-// message attributes and the parameters of FIFO queues are refused, and so is a request without Authorization.
+// message attributes and the parameters of FIFO queues are refused, and so is a request without Authorization. The dead
+// letters have attributes too: those of a queue of this one's name with -dead-letters at its end.
 func (q *Queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
 	w.Header().Set("X-Amzn-Requestid", newID())
@@ -47,20 +48,24 @@ func (q *Queue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)            // a sender that is gone needs no answer
 }
 
-func (q *Queue) serve(r *http.Request) (map[string]string, *refusal) {
+func (q *Queue) serve(r *http.Request) (any, *refusal) {
 	if r.Header.Get("Authorization") == "" {
 		return nil, &refusal{
 			status: http.StatusForbidden, kind: "com.amazon.coral.service#MissingAuthenticationTokenException",
 			message: "Request is missing Authentication Token",
 		}
 	}
-	if target := r.Header.Get("X-Amz-Target"); r.Method != http.MethodPost || target != "AmazonSQS.SendMessage" {
+	target := r.Header.Get("X-Amz-Target")
+	if r.Method != http.MethodPost || target != "AmazonSQS.SendMessage" && target != "AmazonSQS.GetQueueAttributes" {
 		return nil, &refusal{
 			status: http.StatusBadRequest, kind: "com.amazon.coral.service#UnknownOperationException",
 			message: fmt.Sprintf("the local queue does not know %s %q", r.Method, target),
 		}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, 8*bodyLimit)) // JSON may need six bytes for one
+	if err == nil && target == "AmazonSQS.GetQueueAttributes" {
+		return q.serveAttributes(body)
+	}
 	var in sendMessage
 	if err == nil {
 		err = json.Unmarshal(body, &in)
@@ -89,17 +94,22 @@ type sendMessage struct {
 	MessageDeduplicationID  any `json:"MessageDeduplicationId"`
 }
 
+func invalid(query, message string) *refusal {
+	kind := "com.amazonaws.sqs#" + strings.TrimPrefix(query, "AWS.SimpleQueueService.")
+	return &refusal{status: http.StatusBadRequest, kind: kind, query: query, message: message}
+}
+
+func noSuchQueue() *refusal {
+	r := invalid("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
+	r.kind = "com.amazonaws.sqs#QueueDoesNotExist"
+	return r
+}
+
 func (q *Queue) check(in sendMessage) *refusal {
-	invalid := func(query, message string) *refusal {
-		kind := "com.amazonaws.sqs#" + strings.TrimPrefix(query, "AWS.SimpleQueueService.")
-		return &refusal{status: http.StatusBadRequest, kind: kind, query: query, message: message}
-	}
 	address, err := url.Parse(in.QueueURL)
 	switch {
 	case err != nil || address.Path != q.path():
-		r := invalid("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
-		r.kind = "com.amazonaws.sqs#QueueDoesNotExist"
-		return r
+		return noSuchQueue()
 	case in.MessageBody == "":
 		return invalid("MissingParameter", "The request must contain the parameter MessageBody.")
 	case len(in.MessageBody) > bodyLimit:

@@ -4,17 +4,25 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
+	broadcaster "github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
+	broadcasterlambda "github.com/bank-platform/secret-broadcaster/invalidation/lambda"
 )
 
 // A rotation is what the last step of a rotation function needs.
 type rotation struct {
 	secrets *secretsmanager.Client
 	hints   *eventbridge.Hinter
+	history *history.Reader
 }
 
 // finishSecret makes a version current, and says so.
@@ -39,4 +47,38 @@ func (r *rotation) finishSecret(ctx context.Context, secretARN, version string) 
 		slog.WarnContext(ctx, "no hint was put", "error", err)
 	}
 	return nil
+}
+
+// newHistory reads what the broadcaster of the secrets' domain has written.
+func newHistory(on aws.Config) (*history.Reader, error) {
+	tables := dynamodb.NewFromConfig(on)
+	return history.New(history.Config{
+		Env: "prod", Domain: "payments",
+		Store:    broadcaster.New(tables, "prod-payments-changes", "prod-payments-operations"),
+		Reports:  broadcaster.NewReports(tables, "prod-payments-reports"),
+		Timeouts: broadcasterlambda.NewFunctions(lambda.NewFromConfig(on)),
+	})
+}
+
+// mayRevoke returns an error as long as a service may still log in with what the version has replaced.
+func (r *rotation) mayRevoke(ctx context.Context, name, version string) error {
+	is, err := r.history.Wait(ctx, history.Awaited{Name: name, Version: version, Within: 2 * time.Minute})
+	if err != nil {
+		return fmt.Errorf("keeping the old credential, since %s: %w", missing(is), err)
+	}
+	return nil
+}
+
+// missing says who has not applied the change, and why.
+func missing(is history.Waited) string {
+	var all []string
+	if is.Problem != "" {
+		all = append(all, is.Problem)
+	}
+	for _, s := range is.Services {
+		if s.Missing != "" {
+			all = append(all, s.Service+": "+s.Missing)
+		}
+	}
+	return strings.Join(all, "; ")
 }

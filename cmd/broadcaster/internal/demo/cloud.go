@@ -127,10 +127,10 @@ func (c *cloud) close() error {
 }
 
 // deployBroadcaster makes a domain's broadcaster, which is this program, configured as in production.
-func (c *cloud) deployBroadcaster(program, domain, manifest string) error {
+func (c *cloud) deployBroadcaster(program, domain, manifest string, commands []string) error {
 	changes, operations, reports := tablesOf(domain)
 	return c.host.Deploy(functions.Function{
-		Name: broadcasterOf(domain), Command: []string{program}, Timeout: patience,
+		Name: broadcasterOf(domain), Command: []string{program}, Timeout: patience, Aliases: append([]string{live}, commands...),
 		Env: []string{
 			"BROADCASTER_ENV=" + env,
 			"BROADCASTER_DOMAIN=" + domain,
@@ -146,8 +146,12 @@ func (c *cloud) deployBroadcaster(program, domain, manifest string) error {
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + c.forBroadcasters,
 			"AWS_ENDPOINT_URL_LAMBDA=" + c.host.Endpoint(),
 			"AWS_ENDPOINT_URL_SQS=" + c.forBroadcasters,
+			"AWS_ENDPOINT_URL_STS=" + c.forBroadcasters,
 		},
 	})
 }
 
-func broadcasterOf(domain string) string { return "broadcaster-" + domain }
+// live is the alias that events come through.
+const live = "live"
+
+func broadcasterOf(domain string) string { return env + "-" + domain + "-broadcaster" }

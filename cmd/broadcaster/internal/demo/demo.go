@@ -62,6 +62,11 @@ type Config struct {
 	Extension string
 	// Dir is an empty directory for all files. They stay there.
 	Dir string
+	// Commands are the names of the commands that a broadcaster takes, each through the alias of its name.
+	Commands []string
+	// Hold, if it is not nil, is called with the report if all held, while the first world still runs; that ends when Hold
+	// returns.
+	Hold func(context.Context, *Report, Local) error
 	// Progress is told what happens.
 	Progress *Progress
 }
@@ -110,9 +115,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if runtime.GOOS != "linux" {
 		return nil, ErrPlatform
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit+cfg.CheckEvery+cfg.ttl(), errors.New("the demo took far too long: is the machine overloaded?"))
+	within, cancel := context.WithTimeoutCause(ctx, limit+cfg.CheckEvery+cfg.ttl(), errors.New("the demo took far too long: is the machine overloaded?"))
 	defer cancel()
-	typescript, err := newTypescript(ctx, cfg)
+	typescript, err := newTypescript(within, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -120,20 +125,39 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	worlds, err := openWorlds(cfg, typescript, python)
+	all, err := openWorlds(cfg, typescript, python)
 	if err == nil {
-		err = play(ctx, worlds, cfg.Progress)
+		err = play(within, all, cfg.Progress)
 	}
-	cfg.Progress.Say("ending every process")
-	if err := errors.Join(err, worlds.close()); err != nil {
+	over, held := all, worlds(nil)
+	if err == nil && cfg.Hold != nil {
+		cfg.Progress.Say("ending every process of the other worlds")
+		held, over = all[:1], all[1:]
+		held[0].hold()
+	} else {
+		cfg.Progress.Say("ending every process")
+	}
+	var report *Report
+	if err = errors.Join(err, over.close()); err == nil {
+		report, err = judged(cfg, all)
+	}
+	if err == nil && report.OK && len(held) > 0 {
+		err = cfg.Hold(ctx, report, held[0].local())
+	}
+	if err = errors.Join(err, held.close()); err != nil {
 		return nil, err
 	}
+	return report, nil
+}
+
+// judged looks through all that was written, and judges what was seen.
+func judged(cfg Config, all worlds) (*Report, error) {
 	cfg.Progress.Say("looking for secret values in every output, log and file")
-	leaks, err := scan(cfg.Dir, worlds.canaries())
+	leaks, err := scan(cfg.Dir, all.canaries())
 	if err != nil {
 		return nil, err
 	}
-	return newReport(cfg, worlds, leaks), nil
+	return newReport(cfg, all, leaks), nil
 }
 
 // play tells the story. Each step happens in all worlds at once and ends when it has ended in all.

@@ -12,18 +12,22 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/bank-platform/secret-broadcaster/internal/local/sts"
 )
 
 const operationHeader = "X-Amz-Target"
 
-// route serves DynamoDB, Secrets Manager and SQS at one URL, as clients are told where each is anyway.
-func route(tables, secrets, queue http.Handler) http.Handler {
+// route serves DynamoDB, Secrets Manager, SQS and STS at one URL, as clients are told where each is anyway.
+func route(tables, secrets, queue, identity http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch operation := r.Header.Get(operationHeader); {
 		case strings.HasPrefix(operation, "secretsmanager."):
 			secrets.ServeHTTP(w, r)
 		case strings.HasPrefix(operation, "AmazonSQS."):
 			queue.ServeHTTP(w, r)
+		case sts.Asks(r):
+			identity.ServeHTTP(w, r)
 		default:
 			tables.ServeHTTP(w, r)
 		}

@@ -20,22 +20,27 @@ import (
 // payments.
 func (w *world) begin(ctx context.Context) error {
 	for _, domain := range []string{payments, kyc} {
-		tick := w.event("Scheduled Event", "aws.events", "arn:aws:events:"+region+":"+account+":rule/reconcile-"+domain, struct{}{})
-		result, err := w.host.Invoke(ctx, broadcasterOf(domain), tick)
-		if err != nil {
+		if err := w.tick(ctx, domain); err != nil {
 			return err
 		}
-		if result.FunctionError != "" {
-			return fmt.Errorf("%s did not start, see %s: %s", broadcasterOf(domain), w.dir, result.Payload)
-		}
 	}
-	running, stop := context.WithCancel(ctx)
+	running, stop := context.WithCancel(context.WithoutCancel(ctx)) // it ends with the world, not with the story
 	w.stop = stop
 	w.running.Go(func() { w.queue.Run(running) })
 	for _, f := range w.functions {
 		w.running.Go(func() { w.traffic(running, f) })
 	}
 	return nil
+}
+
+// tick is the schedule's.
+func (w *world) tick(ctx context.Context, domain string) error {
+	tick := w.event("Scheduled Event", "aws.events", "arn:aws:events:"+region+":"+account+":rule/reconcile-"+domain, struct{}{})
+	result, err := w.host.Invoke(ctx, broadcasterOf(domain)+":"+live, tick)
+	if err == nil && result.FunctionError != "" {
+		err = fmt.Errorf("%s cannot do its tick, see %s: %s", broadcasterOf(domain), w.dir, result.Payload)
+	}
+	return err
 }
 
 // warmUp starts every environment: as many invocations of a function at once as it is to have.
@@ -96,7 +101,7 @@ func (w *world) traffic(ctx context.Context, f function) {
 	case <-w.warm:
 	case <-ctx.Done():
 	}
-	for reached := false; ctx.Err() == nil; _ = pause(ctx, time.Now().Add(trafficEvery)) {
+	for reached := false; ctx.Err() == nil; _ = pause(ctx, time.Now().Add(w.trafficEvery())) {
 		if w.invoke(ctx, f, true) == nil && !reached {
 			reached = true
 			close(w.steady[f])
@@ -131,6 +136,10 @@ func (w *world) changeAPIKey(context.Context) error {
 // send is what EventBridge does with Secrets Manager's native event: it puts it into the queue, here among duplicates and
 // a stray one of another domain. The API key's event is lost.
 func (w *world) send(moved secrets.LabelUpdated) {
+	if w.held.Load() {
+		w.sendHeld(moved)
+		return
+	}
 	if moved.Name == APIKey {
 		return
 	}
@@ -249,6 +258,9 @@ func (w *world) ask(f function, traffic bool, invoke func(payload []byte) (funct
 	got := time.Now()
 	if err != nil {
 		return err
+	}
+	if w.held.Load() {
+		return nil // nobody judges it
 	}
 	w.spoken.say(f.name, payload, result.Payload)
 	read := w.understand(q, result)

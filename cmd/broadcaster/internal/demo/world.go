@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -16,6 +17,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/queue"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
+	"github.com/bank-platform/secret-broadcaster/internal/local/sts"
 	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/subscribers"
@@ -65,6 +67,7 @@ type world struct {
 	steady    map[function]chan struct{} // closed when the traffic has reached it
 	stop      context.CancelFunc         // ends traffic and queue
 	running   sync.WaitGroup
+	held      atomic.Bool // the story is over and judged, and the world goes on
 
 	killing sync.Mutex
 }
@@ -153,7 +156,11 @@ func (w *world) open() error {
 	if err := w.createSecrets(); err != nil {
 		return err
 	}
-	err = w.serve(route(w.tables, w.gate, w.queue), &recorder{next: route(w.tables, w.secrets, w.queue), done: w.noteCall, calls: &transcript{file: calls}})
+	identity := sts.New(sts.Config{Users: []sts.User{{Key: onCallKey, Secret: onCallSecret, ARN: onCallARN}}})
+	err = w.serve(
+		route(w.tables, w.gate, w.queue, identity),
+		&recorder{next: route(w.tables, w.secrets, w.queue, identity), done: w.noteCall, calls: &transcript{file: calls}},
+	)
 	if err != nil {
 		return err
 	}
@@ -161,9 +168,9 @@ func (w *world) open() error {
 	return w.deploy()
 }
 
-// lag makes half of the answers, but not those that name a version, be of up to a moment ago.
+// lag makes half of the answers, but not those that name a version, be of up to a moment ago, as long as the story goes.
 func (w *world) lag(r secrets.Read) time.Duration {
-	if r.Kind == secrets.Version || rand.IntN(2) == 0 {
+	if r.Kind == secrets.Version || rand.IntN(2) == 0 || w.held.Load() {
 		return 0
 	}
 	return min(rand.N(late), time.Since(w.created))
@@ -191,7 +198,7 @@ func (w *world) deploy() error {
 		if err := os.WriteFile(manifest, text, 0o600); err != nil {
 			return fmt.Errorf("writing the manifest of %s: %w", domain, err)
 		}
-		if err := w.deployBroadcaster(w.cfg.Program, domain, manifest); err != nil {
+		if err := w.deployBroadcaster(w.cfg.Program, domain, manifest, w.cfg.Commands); err != nil {
 			return err
 		}
 	}
@@ -273,7 +280,7 @@ func (w *world) close() error {
 
 // invokeBroadcaster is the queue's way to the broadcaster of payments.
 func (w *world) invokeBroadcaster(ctx context.Context, payload []byte) (answer []byte, functionError string, err error) {
-	result, err := w.host.Invoke(ctx, broadcasterOf(payments), payload)
+	result, err := w.host.Invoke(ctx, broadcasterOf(payments)+":"+live, payload)
 	if err != nil {
 		return nil, "", err
 	}
@@ -283,7 +290,7 @@ func (w *world) invokeBroadcaster(ctx context.Context, payload []byte) (answer [
 
 // beforePush sees every push before it reaches its function.
 func (w *world) beforePush(i functions.Invocation) error {
-	if !isInvalidation(i.Payload) {
+	if !isInvalidation(i.Payload) || w.held.Load() {
 		return nil
 	}
 	arrived := time.Now()
@@ -316,7 +323,7 @@ func (w *world) killOnce(arrived time.Time) (lost bool) {
 
 // afterPush sees the answer of every push that reached an environment.
 func (w *world) afterPush(i functions.Invocation, r functions.Result) {
-	if isInvalidation(i.Payload) {
+	if isInvalidation(i.Payload) && !w.held.Load() {
 		w.spoken.say(i.Function, i.Payload, r.Payload)
 		w.seen.noteArrival(i, r)
 	}

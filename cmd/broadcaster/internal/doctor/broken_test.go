@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/doctor"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // A trouble is one thing that somebody did to a domain, what the doctor says of it, and how it is undone.
@@ -179,6 +181,10 @@ func troubles() []trouble {
 			[]string{"pushes: they are paused since …by arn:aws:iam::1:user/alice: INC-4711 → broadcaster resume --env prod --domain payments --reason REASON"},
 		},
 		{
+			"the manifest that holds is lost", func(d *domain) { d.hold(applied()) }, func(d *domain) { d.must(d.store.Keep(d.Context(), []byte(applied().Reason))) },
+			[]string{"subscriptions, applied 2026-11-23T10:00:00Z by arn:aws:iam::1:user/ci: the manifest: nothing is pushed: manifest …is not kept as it was written…→ broadcaster subscriptions apply FILE --reason REASON"},
+		},
+		{
 			"a client cannot read the log", func(d *domain) { d.report("e1", 0, 9) }, func(d *domain) { d.report("e1", 1, 9) },
 			[]string{"clients: payments-api (arn:aws:lambda:…:function:payments-api) cannot read the log…→ let its role dynamodb:Query arn:aws:dynamodb:…:table/prod-payments-changes"},
 		},
@@ -201,6 +207,44 @@ func troubles() []trouble {
 			func(d *domain) { d.begin() },
 			[]string{"log: it is empty"},
 		},
+	}
+}
+
+// applied is a manifest whose text, which nobody reads here, is its reason.
+func applied() invalidation.Holding {
+	const text = "the manifest"
+	return invalidation.Holding{
+		Digest: subscribers.Digest([]byte(text)), By: "arn:aws:iam::1:user/ci", Reason: text, At: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC),
+	}
+}
+
+func (d *domain) hold(h invalidation.Holding) {
+	d.Helper()
+	d.must(d.store.Hold(d.Context(), h, nil))
+}
+
+// TestItIsSaidWhichManifestHolds.
+func TestItIsSaidWhichManifestHolds(t *testing.T) {
+	d := deployed(t)
+	d.must(d.store.Keep(t.Context(), []byte(applied().Reason)))
+	packaged := invalidation.Holding{Digest: applied().Digest, Packaged: true, At: time.Now()}
+	last := applied()
+	last.Sequence = 1
+	for _, c := range []struct {
+		h    invalidation.Holding
+		want string
+	}{
+		{invalidation.Holding{}, "subscriptions, none told of"},
+		{packaged, "subscriptions, packaged with the deployment"},
+		{last, "subscriptions, applied 2026-11-23T10:00:00Z by arn:aws:iam::1:user/ci: the manifest"},
+	} {
+		if c.h.Digest != "" {
+			d.hold(c.h)
+		}
+		findings := doctor.Examine(t.Context(), doctor.Config{AWS: d.on, Env: "prod", Domain: "payments", Function: function})
+		if !slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.OK && f.Check == c.want }) {
+			t.Errorf("no finding is %q: %+v", c.want, findings)
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 	p.lookAtCommands(ctx)
 	p.lookAtTables(ctx)
 	p.lookAtLog(ctx)
+	p.lookAtSubscriptions(ctx)
 	p.lookAtClients(ctx)
 	return p.findings
 }

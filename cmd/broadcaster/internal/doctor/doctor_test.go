@@ -269,7 +269,7 @@ func (d *domain) examine() (ill []string, looked int) {
 
 func TestAllIsWell(t *testing.T) {
 	d := deployed(t)
-	if ill, looked := d.examine(); len(ill) > 0 || looked != 17 {
+	if ill, looked := d.examine(); len(ill) > 0 || looked != 18 {
 		t.Errorf("%d looks, and not well:\n%s", looked, strings.Join(ill, "\n"))
 	}
 }

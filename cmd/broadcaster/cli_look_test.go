@@ -1,0 +1,225 @@
+//go:build !lambdaartifact
+
+package main
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history/historytest"
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+func TestLookingInTheWrongWay(t *testing.T) {
+	for command, want := range map[string]string{
+		"status one two" + here:                              "broadcaster status takes one secret at most",
+		"status neon/password --service payments-api" + here: "ask for a secret or for a --service, not for both",
+		"status --at 30m" + here:                             "--at is about a secret: name it",
+		"status neon/password --at yesterday" + here:         "must be how long ago, as 30m or 7d, or a time, as 2026-11-23 or 2026-11-23T10:00:00Z",
+		"status --watch --json" + here:                       "--watch goes with neither --json nor --at",
+		"status neon/password --watch --at 30m" + here:       "--watch goes with neither --json nor --at",
+		"status":                                 "name the broadcaster with --env and --domain",
+		"changes now" + here:                     "broadcaster changes takes no argument",
+		"changes --since -5m" + here:             "must be how long ago, as 30m or 7d, or a time",
+		"missed now" + here:                      "broadcaster missed takes no argument",
+		"wait" + here:                            "broadcaster wait takes one secret: its name, what follows /bank/{env}/{domain}/, or its ARN",
+		"wait neon/password --within -1s" + here: "--within must not be negative",
+		"tail --last -1" + here:                  "--last must not be negative",
+	} {
+		if code, stdout, stderr := cli(t, strings.Fields(command)...); code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit code %d, stdout %q, stderr %q", command, code, stdout, stderr)
+		}
+	}
+}
+
+func TestLookingForWhatIsNotThere(t *testing.T) {
+	p := payments(t)
+	for command, want := range map[string]string{
+		"status neon/another": "broadcaster: the secret /bank/prod/payments/neon/another is not known to the broadcaster: broadcaster doctor finds out why nothing arrives\n",
+		"status --service another": "broadcaster: the service another is not known to the broadcaster: no environment has reported that name in the last day, and nothing was delivered to it: " +
+			"broadcaster doctor finds out why nothing arrives\n",
+		"wait /bank/prod/kyc/neon/password": "broadcaster: not a secret of this domain: those of prod/payments begin with /bank/prod/payments/\n",
+		"missed --function another":         "broadcaster: looking at the broadcaster another: ",
+	} {
+		if stdout, stderr := p.show(t, example{command: command, code: exitFailed}); stdout != "" || !strings.HasPrefix(stderr, want) {
+			t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+		}
+	}
+}
+
+// TestAnEmptyDomain: nothing is a finding too.
+func TestAnEmptyDomain(t *testing.T) {
+	p := newPast(t)
+	for command, want := range map[string]string{
+		"changes":        "Nothing changed.\n",
+		"changes --json": "{\n  \"changes\": [\n  ]\n}\n",
+		"status":         "log       empty: neither an event nor a tick has arrived\n",
+		"missed":         "2 messages parked in the dead-letter queue\n",
+	} {
+		if stdout, stderr := p.show(t, example{command: command}); !strings.HasPrefix(stdout, want) || stderr != "" {
+			t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+		}
+	}
+}
+
+// TestASecretWithoutNews and one that was deleted.
+func TestASecretWithoutNews(t *testing.T) {
+	p := newPast(t)
+	row := p.Deleted("old/password", day("10:00:00"))
+	p.Deliver(row)
+	stdout, _ := p.show(t, example{command: "status old/password"})
+	if !strings.Contains(stdout, "none: the secret is deleted") || !strings.Contains(stdout, "Nobody is subscribed to it") {
+		t.Errorf("got\n%s", stdout)
+	}
+	stdout, _ = p.show(t, example{command: "status old/password --at 10m"})
+	if !strings.Contains(stdout, "version  none: deleted") || !strings.Contains(stdout, "nobody had acknowledged it") {
+		t.Errorf("got\n%s", stdout)
+	}
+	stdout, _ = p.show(t, example{command: "status old/password --at 50m"})
+	if !strings.Contains(stdout, "not known: the log tells of no change of it until then") {
+		t.Errorf("got\n%s", stdout)
+	}
+}
+
+func TestAServiceThatIsWell(t *testing.T) {
+	p := payments(t)
+	stdout, _ := p.show(t, example{command: "status --service secret-broadcaster-canary"})
+	if !strings.Contains(stdout, "Nothing says that secret-broadcaster-canary fails because of a secret.") {
+		t.Errorf("got\n%s", stdout)
+	}
+}
+
+// TestWatching looks again, and ends with Ctrl-C as a command that is done.
+func TestWatching(t *testing.T) {
+	p := payments(t)
+	stdout, stderr := p.show(t, example{command: "status --watch", lines: 6}) // five lines, and a second look
+	if strings.Count(stdout, "log       revision 8") < 2 || stderr != "" {
+		t.Errorf("stdout %q, stderr %q", stdout, stderr)
+	}
+	if strings.Contains(stdout, "\x1b") {
+		t.Error("what is no terminal is not cleared")
+	}
+}
+
+// TestWaitingForWhatComes: the command waits, and its default for certain has no end.
+func TestWaitingForWhatComes(t *testing.T) {
+	p := newPast(t)
+	row := p.Moved(neonLogin, 1, time.Now().Add(-time.Second))
+	p.Deliver(row, historytest.Acked(row, "payments-api", "7f3c01", time.Second, wire.Applied))
+	began := time.Now()
+	code, stdout, stderr := cliNow(t, "wait neon/connection-string"+here)
+	if took := time.Since(began); code != exitDone || took < 2*time.Second || !strings.Contains(stdout, "payments-api: acknowledged, expected ") {
+		t.Errorf("after %v: exit code %d\n%s%s", took, code, stdout, stderr)
+	}
+	code, stdout, stderr = cliNow(t, "wait neon/connection-string --certain --within 1s --json"+here)
+	if code != exitNotYet || !strings.Contains(stdout, `"reached": false`) || stderr != "broadcaster: not yet: 1s were given\n" {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	code, _, stderr = cliNow(t, "wait redis/password --within 100ms"+here)
+	if code != exitNotYet || stderr != "broadcaster: not yet: 100ms were given\n" {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// cliNow runs one command line by the clock.
+func cliNow(t *testing.T, command string) (code int, stdout, stderr string) {
+	t.Helper()
+	out, errs := &interrupting{}, &interrupting{}
+	code = run(t.Context(), strings.Fields(command), stdio{in: strings.NewReader(""), out: out, err: errs, now: time.Now})
+	return code, out.String(), errs.String()
+}
+
+func TestSecretsAndServicesAreCompleted(t *testing.T) {
+	payments(t)
+	for command, want := range map[string]string{
+		"__complete status" + here + " ":                       "datadog/api-key\nkafka/password\nneon/connection-string\nredis/password\nsecret-broadcaster/canary\nstripe/api-key\n:4",
+		"__complete wait" + here + " ":                         "datadog/api-key\n",
+		"__complete wait neon/connection-string" + here + " ":  ":4",
+		"__complete status" + here + " --service ":             "ledger\npayments-api\npayments-batch\nsecret-broadcaster-canary\n:4",
+		"__complete status --env prod --domain kyc ":           ":4",
+		"__complete status --env prod --domain kyc --service ": ":4",
+	} {
+		if _, stdout, _ := cli(t, append(strings.Fields(command), "")...); !strings.HasPrefix(stdout, want) {
+			t.Errorf("%s: %q", command, stdout)
+		}
+	}
+}
+
+// TestCompletionDoesNotKeepAShell waiting for a domain that does not answer.
+func TestCompletionDoesNotKeepAShell(t *testing.T) {
+	hangs := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-hangs:
+		case <-r.Context().Done():
+		}
+	}))
+	defer server.Close()
+	defer close(hangs)
+	for name, value := range map[string]string{
+		"AWS_REGION": "eu-west-2", "AWS_ACCESS_KEY_ID": "placeholder", "AWS_SECRET_ACCESS_KEY": "placeholder", "AWS_ENDPOINT_URL": server.URL,
+	} {
+		t.Setenv(name, value)
+	}
+	began := time.Now()
+	if _, stdout, _ := cli(t, "__complete", "status", "--env", "prod", "--domain", "payments", ""); !strings.HasPrefix(stdout, ":4") || time.Since(began) > 10*time.Second {
+		t.Errorf("after %v: %q", time.Since(began), stdout)
+	}
+}
+
+func TestTimesAsPeopleReadThem(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		900 * time.Millisecond: "0.9s ago", 130 * time.Second: "2m10s ago", -90 * time.Second: "in 1m30s", 90 * time.Minute: "1h30m ago", 100 * time.Hour: "4d ago",
+	} {
+		if got := since(day("10:00:00").Add(-d), day("10:00:00")); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestATimeFlag(t *testing.T) {
+	now := day("10:00:00")
+	for text, want := range map[string]time.Time{"30m": day("09:30:00"), "2026-11-23T08:00:00Z": day("08:00:00"), "2026-11-23T09:00:00+01:00": day("08:00:00"), "2026-11-23": day("00:00:00"), "1d": now.Add(-24 * time.Hour)} {
+		var f timeFlag
+		if err := f.Set(text); err != nil || !f.time(now).Equal(want) || f.String() == "" || !f.set() {
+			t.Errorf("%s: %v, %v", text, f.time(now), err)
+		}
+	}
+}
+
+// TestWhatIsCut: a table is cut where it would be too wide, not the last column.
+func TestWhatIsCut(t *testing.T) {
+	var out interrupting
+	table{&out, []int{5, 3}}.print("abcdefgh", "é", "what is last")
+	if want := "abcd…  é    what is last\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+func TestWhereAFailuresLogLinesAre(t *testing.T) {
+	f := history.Failure{Time: day("10:00:00"), LogStream: "2026/11/23/[7]1ed901"}
+	for function, want := range map[string]string{
+		"": "",
+		historytest.FunctionARN("ledger") + ":live": "aws logs filter-log-events --log-group-name /aws/lambda/ledger --start-time 1795427700000 --log-stream-names '2026/11/23/[7]1ed901'",
+		"ledger:live": "aws logs filter-log-events --log-group-name /aws/lambda/ledger --start-time 1795427700000 --log-stream-names '2026/11/23/[7]1ed901'",
+	} {
+		f.Function = function
+		if got := logsCommand(f); got != want {
+			t.Errorf("%s: %q, want %q", function, got, want)
+		}
+	}
+}
+
+// TestWhatCannotBePrinted ends a list with an error.
+func TestWhatCannotBePrinted(t *testing.T) {
+	failure := errors.New("unreachable")
+	err := printArray(&interrupting{}, "changes", func(yield func(int, error) bool) { _ = yield(1, nil) && yield(0, failure) })
+	if !errors.Is(err, failure) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,79 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
+)
+
+// WrongFunctions says why nothing would be pushed to functions that a manifest names: each a problem of the manifest, at its
+// place. Its error says that this cannot be told.
+func WrongFunctions(ctx context.Context, f *subscribers.File, functions invalidation.Functions) ([]subscribers.Problem, error) {
+	states, errs := lookAtAll(ctx, f.Services, functions)
+	var (
+		wrong    []subscribers.Problem
+		problems []error
+	)
+	for i, s := range f.Services {
+		text := ""
+		switch err := errs[i]; {
+		case s.Function == "":
+		case errors.Is(err, invalidation.ErrNoFunction):
+			text = "there is no such function, or no such alias of it, in this account and Region"
+		case errors.Is(err, invalidation.ErrNotPermitted):
+			text = "these credentials may not look at it: allow lambda:GetFunctionConfiguration, lambda:GetAlias and lambda:ListTags"
+		case err != nil:
+			problems = append(problems, err)
+		case s.Pushes():
+			text = untagged(states[i].Tags, f.Env, f.Domain)
+		}
+		if text != "" {
+			wrong = append(wrong, f.Problem(fmt.Sprintf("services[%d].function", i), text))
+		}
+	}
+	return wrong, errors.Join(problems...)
+}
+
+// untagged says which tags a function lacks.
+func untagged(tags map[string]string, env, domain string) string {
+	var lacks []string
+	for _, tag := range [][2]string{{invalidation.PushTag, "true"}, {invalidation.EnvTag, env}, {invalidation.DomainTag, domain}} {
+		if tags[tag[0]] != tag[1] {
+			lacks = append(lacks, tag[0]+"="+tag[1])
+		}
+	}
+	if len(lacks) == 0 {
+		return ""
+	}
+	return "nothing is pushed to it without the tags " + strings.Join(lacks, ", ") + ": set them with the wrapped handler, or write deliver: pull"
+}
+
+// lookAtAll looks at the functions that services name, if they name one.
+func lookAtAll(ctx context.Context, services []subscribers.Service, functions invalidation.Functions) ([]invalidation.FunctionState, []error) {
+	var (
+		states = make([]invalidation.FunctionState, len(services))
+		errs   = make([]error, len(services))
+		slots  = make(chan struct{}, maxLooks)
+		wg     sync.WaitGroup
+	)
+	for i, s := range services {
+		if s.Function == "" {
+			continue
+		}
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			var err error
+			if states[i], err = functions.Look(ctx, s.Function); err != nil {
+				errs[i] = fmt.Errorf("looking at function %s: %w", s.Function, err)
+			}
+		})
+	}
+	wg.Wait()
+	return states, errs
+}

@@ -1,0 +1,364 @@
+package ops_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	awseventbridge "github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	eventbridgetypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
+)
+
+// update is go test's flag; it is set once, before any test runs.
+var update = flag.Bool("update", false, "write golden files anew") //nolint:gochecknoglobals // a flag of the test binary
+
+// on is a command about the domain of the world.
+func on(args ...string) []string { return append(args, "--env", "prod", "--domain", "payments") }
+
+// succeed runs a command that must, and returns what it prints.
+func (w *world) succeed(args ...string) string {
+	w.Helper()
+	code, stdout, stderr := w.command(args...)
+	if code != 0 || stderr != "" {
+		w.Fatalf("%v: exit code %d\n%s%s", args, code, stdout, stderr)
+	}
+	return stdout
+}
+
+// wantText compares what a command prints with a golden text, of which what differs each time is left out.
+func (w *world) wantText(name, got string) {
+	w.Helper()
+	for _, variable := range []struct{ pattern, to string }{
+		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`, "TIME"},
+		{`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`, "VERSION"},
+		{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z`, "TIME"},
+		{`[0-9a-f]{64}`, "HASH"},
+		{`\d{8}T\d{6}Z`, "TIME"},
+		{`arn:aws:iam::\d+:root`, "WHO"},
+	} {
+		got = regexp.MustCompile(variable.pattern).ReplaceAllString(got, variable.to)
+	}
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			w.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		w.Errorf("%s differs (-want +got); if this is meant, go test -update writes it\n%s", path, diff)
+	}
+}
+
+// wantRecorded: each command that wrote, what it was about, and why.
+func (w *world) wantRecorded(want ...string) {
+	w.Helper()
+	records, err := w.store.Commands(w.Context())
+	var got []string
+	for _, r := range records {
+		got = append(got, regexp.MustCompile(`\d{4}-?\d\d-?\d\dT[0-9:]+Z`).ReplaceAllString(r.Name+" "+r.About+": "+r.Reason, "TIME"))
+		if !strings.HasPrefix(r.By, "arn:aws:") || r.RequestID == "" {
+			w.Errorf("record %+v", r)
+		}
+	}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		w.Errorf("%v, records (-want +got)\n%s", err, diff)
+	}
+}
+
+// aLeakedSecretIsAnnouncedByHand: it is rotated, and no event comes; whoever is on call does not wait for the schedule.
+func aLeakedSecretIsAnnouncedByHand(w *world) {
+	before := w.begin()
+	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil {
+		w.Fatal(err)
+	}
+	invalidate := func(more ...string) string {
+		w.Helper()
+		return w.succeed(on(append([]string{"invalidate", "neon/connection-string", "--reason", "INC-4711: it was in a log"}, more...)...)...)
+	}
+	w.wantText("invalidate-dry-run", invalidate("--dry-run"))
+	if head, err := w.store.Row(w.Context(), 0); err != nil || head.Revision != 1 {
+		w.Fatalf("after a dry run: revision %d, %v", head.Revision, err)
+	}
+	w.wantText("invalidate-moved", invalidate())
+	// The next step in the runbook is broadcaster wait: what it waits for is this.
+	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged || d.Ack == nil || d.Ack.Revision != 2 {
+		w.Errorf("delivered %+v", d)
+	}
+	if w.read() == before {
+		w.Error("the consumer uses the leaked value")
+	}
+	w.wantText("invalidate-refresh", invalidate())
+	w.wantText("invalidate-json", invalidate("--json"))
+	if _, err := w.secrets.DeleteSecret(secrets.DeleteSecretInput{SecretID: neon}); err != nil {
+		w.Fatal(err)
+	}
+	invalidate()
+	w.wantText("invalidate-deleted", invalidate())
+	code, stdout, stderr := w.command(on("invalidate", "neon/none", "--reason", "x")...)
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "/bank/prod/payments/neon/none: secret not found") {
+		w.Errorf("an unknown secret: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	record := "invalidate " + neon + ": INC-4711: it was in a log"
+	w.wantRecorded(record, record, record, record, record, "invalidate /bank/prod/payments/neon/none: x")
+}
+
+// fail has the consumer miss a revision for good, as after an hour of being throttled.
+func (w *world) fail(change int, revision int64) {
+	w.Helper()
+	w.throttled.Store(true)
+	defer w.throttled.Store(false)
+	w.change(change)
+	d := w.delivery(revision)
+	if d.Outcome != invalidation.Pending || d.Reason != invalidation.Throttled {
+		w.Fatalf("throttled: %+v", d)
+	}
+	d.Attempts, d.NotBefore = 11, time.Time{} // of 12
+	if err := w.store.Record(w.Context(), []invalidation.Delivery{d}); err != nil {
+		w.Fatal(err)
+	}
+	w.tick()
+	if d := w.delivery(revision); d.Outcome != invalidation.Undelivered {
+		w.Fatalf("throttled for long: %+v", d)
+	}
+}
+
+func whatAThrottledConsumerMissed(w *world) {
+	w.begin()
+	w.change(1)
+	w.fail(2, 3)
+	w.fail(3, 4)
+	replay := func(more ...string) string {
+		w.Helper()
+		return w.succeed(on(append([]string{"replay", "--reason", "INC-4711: payments-api is back"}, more...)...)...)
+	}
+	w.wantText("replay-nothing", replay("--service", "payments-batch"))
+	w.wantText("replay-dry-run", replay("--dry-run"))
+	if d := w.delivery(3); d.Outcome != invalidation.Undelivered {
+		w.Errorf("after a dry run: %+v", d)
+	}
+	w.throttled.Store(true)
+	code, stdout, stderr := w.command(on("replay", "--reason", "too early", "--revision", "3")...)
+	if code != 0 || stderr != "" {
+		w.Errorf("too early: exit code %d\n%s", code, stderr)
+	}
+	w.throttled.Store(false)
+	w.wantText("replay-too-early", stdout)
+	if d := w.delivery(3); d.Outcome != invalidation.Pending || d.Attempts != 3 {
+		w.Errorf("attempts do not begin anew: %+v", d)
+	}
+	w.wantText("replay", replay("--secret", "neon/connection-string"))
+	w.wantText("replay-again", replay())
+	if d := w.delivery(4); d.Outcome != invalidation.Acknowledged || d.Ack.Revision != 4 {
+		w.Errorf("replayed: %+v", d)
+	}
+	w.wantRecorded("replay payments-api: 3: too early", "replay payments-api: 4: INC-4711: payments-api is back")
+	w.until("what was replayed too early", func() bool {
+		w.tick()
+		return w.delivery(3).Outcome == invalidation.Acknowledged
+	})
+	if open, err := w.store.Open(w.Context()); err != nil || len(open) > 0 {
+		w.Errorf("open: %+v, %v", open, err)
+	}
+}
+
+func twoPeopleReplayAtOnce(w *world) {
+	w.begin()
+	for n := 1; n <= 3; n++ {
+		w.fail(n, int64(n+1))
+	}
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			code, stdout, stderr := w.command(on("replay", "--reason", "INC-4711", "--json")...)
+			var report struct {
+				By         string
+				Deliveries []struct{ Outcome, Left string }
+			}
+			if err := json.Unmarshal([]byte(stdout), &report); code != 0 || stderr != "" || err != nil {
+				w.Errorf("exit code %d, %v\n%s%s", code, err, stdout, stderr)
+			}
+		})
+	}
+	wg.Wait()
+	for revision := int64(2); revision <= 4; revision++ {
+		if d := w.delivery(revision); d.Outcome != invalidation.Acknowledged || d.Ack.Revision != 4 {
+			w.Errorf("revision %d: %+v", revision, d)
+		}
+	}
+	if open, err := w.store.Open(w.Context()); err != nil || len(open) > 0 {
+		w.Errorf("open: %+v, %v", open, err)
+	}
+	if records, err := w.store.Commands(w.Context()); err != nil || len(records) == 0 || len(records) > 2 {
+		w.Errorf("records %+v, %v", records, err) // one, if the other came when all was done
+	}
+}
+
+// emulated gives the world a queue, its dead-letter queue and an archive of the third party's, in an account of its own, and
+// the broadcaster that queue.
+func (w *world) emulated() (config aws.Config, queue, dead string) {
+	w.Helper()
+	w.who = w.account
+	config = aws.Config{Region: region, BaseEndpoint: &w.sts, Credentials: credentials.NewStaticCredentialsProvider(w.who, "placeholder", "")}
+	sqs := awssqs.NewFromConfig(config)
+	create := func(name string, attributes map[string]string) string {
+		out, err := sqs.CreateQueue(w.Context(), &awssqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
+		if err != nil {
+			w.Fatal(err)
+		}
+		return *out.QueueUrl
+	}
+	dead = create(broadcaster+"-dead-letters", nil)
+	queue = create(broadcaster, map[string]string{
+		"RedrivePolicy": fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:%s:%s:%s-dead-letters","maxReceiveCount":"5"}`, region, w.who, broadcaster),
+	})
+	f := w.deployed[broadcaster]
+	f.Env = append(f.Env, "BROADCASTER_QUEUE_URL="+queue, "AWS_ENDPOINT_URL_SQS="+w.sts, "AWS_ACCESS_KEY_ID="+w.who)
+	w.put(f)
+	return config, queue, dead
+}
+
+// receive hands what is in the queue to the broadcaster, as the event source does, and returns how many messages there were.
+func (w *world) receive(config aws.Config, queue string) int {
+	w.Helper()
+	sqs := awssqs.NewFromConfig(config)
+	out, err := sqs.ReceiveMessage(w.Context(), &awssqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10})
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, m := range out.Messages {
+		record, err := json.Marshal(map[string]any{"Records": []any{map[string]any{"messageId": m.MessageId, "eventSource": "aws:sqs", "body": m.Body}}})
+		if err != nil {
+			w.Fatal(err)
+		}
+		answer, failed := w.invoke(broadcaster+":live", string(record))
+		if failed || !strings.Contains(answer, `"batchItemFailures":[]`) {
+			w.Fatalf("the broadcaster answers %s", answer)
+		}
+		if _, err := sqs.DeleteMessage(w.Context(), &awssqs.DeleteMessageInput{QueueUrl: &queue, ReceiptHandle: m.ReceiptHandle}); err != nil {
+			w.Fatal(err)
+		}
+	}
+	return len(out.Messages)
+}
+
+// whatWasParkedIsSentAgain: nobody could read the queue, say, and its messages were parked.
+func whatWasParkedIsSentAgain(w *world) {
+	before := w.begin()
+	config, queue, dead := w.emulated()
+	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil {
+		w.Fatal(err)
+	}
+	hint := `{"id":"e1","source":"secret-broadcaster","detail-type":"Secret Change Hint","detail":{"name":"` + neon + `"}}`
+	for range 2 {
+		if _, err := awssqs.NewFromConfig(config).SendMessage(w.Context(), &awssqs.SendMessageInput{QueueUrl: &dead, MessageBody: &hint}); err != nil {
+			w.Fatal(err)
+		}
+	}
+	w.wantText("replay-dlq-dry-run", w.succeed(on("replay", "--from", "dlq", "--reason", "INC-4711", "--dry-run")...))
+	w.wantText("replay-dlq", w.succeed(on("replay", "--from", "dlq", "--reason", "INC-4711")...))
+	if n := w.receive(config, queue); n != 2 || w.read() == before {
+		w.Errorf("%d messages came back", n)
+	}
+	w.wantRecorded("replay dlq: about 2 messages of queue prod-payments-broadcaster-dead-letters: INC-4711")
+}
+
+// archived makes an archive, and a rule that sends hints to the queue once it is on.
+func (w *world) archived(bus *awseventbridge.Client) awseventbridge.PutRuleInput {
+	w.Helper()
+	must := func(_ any, err error) {
+		w.Helper()
+		if err != nil {
+			w.Fatal(err)
+		}
+	}
+	must(bus.CreateArchive(w.Context(), &awseventbridge.CreateArchiveInput{
+		ArchiveName: aws.String("prod-secretsmanager"), EventSourceArn: aws.String("arn:aws:events:" + region + ":" + w.account + ":event-bus/default"),
+	}))
+	rule := awseventbridge.PutRuleInput{
+		Name: aws.String("prod-payments-secret-hint"), State: eventbridgetypes.RuleStateDisabled,
+		EventPattern: aws.String(`{"source":["secret-broadcaster"],"detail-type":["Secret Change Hint"],"detail":{"name":[{"prefix":"/bank/prod/payments/"}]}}`),
+	}
+	must(bus.PutRule(w.Context(), &rule))
+	must(bus.PutTargets(w.Context(), &awseventbridge.PutTargetsInput{Rule: rule.Name, Targets: []eventbridgetypes.Target{
+		{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:" + region + ":" + w.account + ":" + broadcaster)},
+	}}))
+	return rule
+}
+
+// whatTheArchiveHasIsSentAgain: the rule was off for a while, as when somebody disabled it, and then is on again. Archive, rule
+// and queue are the third party's. It archives only what somebody put, and lets nobody put an event of AWS's: so the event is a
+// hint, and the archive of all sources.
+func whatTheArchiveHasIsSentAgain(w *world) {
+	before := w.begin()
+	config, queue, _ := w.emulated()
+	bus := awseventbridge.NewFromConfig(config)
+	rule := w.archived(bus)
+	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil {
+		w.Fatal(err)
+	}
+	if err := eventbridge.New(bus, "default").Hint(w.Context(), neon); err != nil {
+		w.Fatal(err)
+	}
+	rule.State = eventbridgetypes.RuleStateEnabled
+	if _, err := bus.PutRule(w.Context(), &rule); err != nil {
+		w.Fatal(err)
+	}
+	if n := w.receive(config, queue); n != 0 {
+		w.Fatalf("%d messages came although the rule was off", n)
+	}
+
+	archive := on("replay", "--from", "archive", "--since", "1h", "--archive-delay", "0s", "--reason", "INC-4711: the rule was off")
+	w.wantText("replay-archive-dry-run", w.succeed(append(archive, "--dry-run")...))
+	w.wantText("replay-archive", w.succeed(archive...))
+	w.until("the event", func() bool { return w.receive(config, queue) > 0 })
+	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged || w.read() == before {
+		w.Errorf("delivered %+v", d)
+	}
+	w.wantRecorded("replay archive: prod-secretsmanager, TIME to TIME, as replay prod-payments-TIME: INC-4711: the rule was off")
+	for row, err := range w.store.Rows(w.Context(), history.Span{From: 2}) {
+		if err != nil || len(row.Causes) != 1 || !strings.HasPrefix(row.Causes[0].Replay, "prod-payments-") {
+			w.Errorf("caused by %+v, %v", row.Causes, err)
+		}
+	}
+}
+
+func replaysThatCannotBeUnderstood(w *world) {
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"no reason":        {on("replay"), 2, "broadcaster: say why, with --reason: it is recorded\n"},
+		"from nowhere":     {on("replay", "--reason", "x", "--from", "s3"), 2, `broadcaster: --from must be store, dlq or archive, not "s3"` + "\n"},
+		"a useless flag":   {on("replay", "--reason", "x", "--from", "dlq", "--secret", "neon/key"), 2, "broadcaster: --secret does not go with --from dlq\n"},
+		"no queue":         {on("replay", "--reason", "x", "--from", "dlq"), 1, "broadcaster: the broadcaster has no queue: BROADCASTER_QUEUE_URL is not set\n"},
+		"no secret":        {on("invalidate", "--reason", "x"), 2, "broadcaster: name one secret: broadcaster invalidate SECRET\n"},
+		"nowhere":          {[]string{"invalidate", "neon/key", "--reason", "x"}, 2, "broadcaster: name the broadcaster with --env and --domain\n"},
+		"another's secret": {on("invalidate", "/bank/prod/kyc/neon/key", "--reason", "x"), 1, "broadcaster: the broadcaster refuses or fails (Unhandled): the secret is of another domain, account or Region\n"},
+	} {
+		code, stdout, stderr := w.command(c.args...)
+		if code != c.code || stdout != "" || stderr != c.want {
+			w.Errorf("%s: exit code %d, stdout %q, stderr %q", name, code, stdout, stderr)
+		}
+	}
+	w.wantRecorded()
+}
