@@ -2,11 +2,8 @@ package endpoint
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +20,11 @@ type wanted struct {
 
 func (w wanted) isCurrent() bool {
 	return w.versionID == "" && (w.label == "" || w.label == currentLabel)
+}
+
+// body is the request of GetSecretValue for what is wanted. It names it as nothing else does, and is no ARN.
+func (w wanted) body() string {
+	return string(encode(request{SecretID: w.id, VersionID: w.versionID, VersionStage: w.label}))
 }
 
 // secrets are the handles to what has been asked for: as many as may be kept.
@@ -68,11 +70,11 @@ type found struct {
 func (e *Endpoint) read(ctx context.Context, want wanted, isNew bool) (found, error) {
 	handles, id := e.current, want.id
 	if !want.isCurrent() {
-		handles, id = e.versions, want.key()
+		handles, id = e.versions, want.body()
 	}
 	secret := handles.of(id)
 	if secret == nil {
-		return e.passage.get(ctx, want)
+		return e.passage.get(ctx, want.body())
 	}
 	if isNew {
 		secret.Expire()
@@ -83,12 +85,8 @@ func (e *Endpoint) read(ctx context.Context, want wanted, isNew bool) (found, er
 }
 
 // get reads a version from Secrets Manager itself.
-func (p *passage) get(ctx context.Context, want wanted) (found, error) {
-	body, err := json.Marshal(request{SecretID: want.id, VersionID: want.versionID, VersionStage: want.label})
-	if err != nil {
-		return found{}, fmt.Errorf("encoding a request: %w", err)
-	}
-	answer, err := p.pass(ctx, p.region, getSecretValue, body, nil)
+func (p *passage) get(ctx context.Context, body string) (found, error) {
+	answer, err := p.pass(ctx, p.region, getSecretValue, []byte(body), nil)
 	if err != nil {
 		return found{}, err
 	}
@@ -99,7 +97,7 @@ func (p *passage) get(ctx context.Context, want wanted) (found, error) {
 }
 
 // newVersions returns a cache of versions that were named otherwise than by AWSCURRENT. The log does not speak of them: the
-// TTL alone applies. What the cache takes for a secret's name is the key of what is wanted.
+// TTL alone applies. What the cache takes for a secret's name is the request for what is wanted.
 func newVersions(p *passage, ttl time.Duration) (*secretcache.Cache, error) {
 	return secretcache.New(secretcache.Config{
 		Mode: secretcache.Off, TTL: ttl, Secrets: versions{p}, Logger: slog.New(slog.DiscardHandler),
@@ -108,23 +106,15 @@ func newVersions(p *passage, ttl time.Duration) (*secretcache.Cache, error) {
 
 type versions struct{ passage *passage }
 
-// key names what is wanted, and is no ARN.
-func (w wanted) key() string { return w.versionID + "\n" + w.label + "\n" + w.id }
-
 // Get implements secretcache.Secrets.
-func (v versions) Get(ctx context.Context, key, _ string) (secretcache.Fetched, error) {
-	versionID, rest, _ := strings.Cut(key, "\n")
-	label, id, _ := strings.Cut(rest, "\n")
-	got, err := v.passage.get(ctx, wanted{id, versionID, label})
-	if err != nil {
-		return secretcache.Fetched{}, err
-	}
+func (v versions) Get(ctx context.Context, body, _ string) (secretcache.Fetched, error) {
+	got, err := v.passage.get(ctx, body)
 	return secretcache.Fetched{
 		Name: got.Name, ARN: got.ARN, VersionID: got.VersionID, Created: got.Created, Labels: got.Labels, Text: got.text, Binary: got.Binary,
-	}, nil
+	}, err
 }
 
 // Pending implements secretcache.Secrets. Nobody asks: the endpoint reads AWSPENDING as any other label.
-func (v versions) Pending(ctx context.Context, key string) (secretcache.Fetched, error) {
-	return v.Get(ctx, key, "")
+func (v versions) Pending(ctx context.Context, body string) (secretcache.Fetched, error) {
+	return v.Get(ctx, body, "")
 }
