@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -221,6 +222,39 @@ func TestKilledWhileItAnswers(t *testing.T) {
 	}
 	release()
 	w.wantSoon(cloud.Password, canary+"-first") // in a new environment
+}
+
+// TestAnExtensionThatCannotStartSaysWhy: and ends, which ends the environment before the function has started.
+func TestAnExtensionThatCannotStartSaysWhy(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	_, port, err := net.SplitHostPort(taken.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		entries []string
+		want    string
+	}{
+		"no Lambda":       {nil, "AWS_LAMBDA_RUNTIME_API is not set: this is a Lambda extension, add it to a function as a layer"},
+		"no TTL":          {[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "SECRETS_MANAGER_TTL=long"}, `SECRETS_MANAGER_TTL is \"long\": set it to a whole number`},
+		"half configured": {[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "SECRET_BROADCAST_TABLE=a"}, "SECRET_BROADCAST_ENV is not set, but SECRET_BROADCAST_TABLE is"},
+		"a port that is taken": {
+			[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "SECRET_BROADCAST_EXTENSION_PORT=" + port}, "set SECRET_BROADCAST_EXTENSION_PORT or PARAMETERS_SECRETS_EXTENSION_HTTP_PORT to another port",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			extension := exec.CommandContext(t.Context(), os.Getenv(extensionVariable))
+			extension.Env = append([]string{"AWS_REGION=" + cloud.Region, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b"}, c.entries...)
+			out, err := extension.CombinedOutput()
+			if err == nil || extension.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), c.want) {
+				t.Errorf("it ended with %v and said %s, want %s", err, out, c.want)
+			}
+		})
+	}
 }
 
 // output is what the processes have put out.
