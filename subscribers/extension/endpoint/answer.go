@@ -154,7 +154,7 @@ func send(w http.ResponseWriter, status int, contentType string, body []byte) {
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // whoever asked may be gone; and no page of a browser can send the token
+	_, _ = w.Write(body) // whoever asked may be gone
 }
 
 // tell answers with a plain word of the HTTP API.
