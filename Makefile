@@ -9,14 +9,15 @@ BENCH_TIME ?= 5s
 KILL_FOR ?= 3m
 # Where what is deployed is written to.
 DIST ?= dist
+ARTIFACT := CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w'
 TOOL := go tool -modfile=tools/go.mod
 NODE := subscribers/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 
-.PHONY: help demo test fleet kill lint fmt bench mutants build templates package layer deploy deploy-all
+.PHONY: help demo test fleet kill lint fmt bench mutants build templates e2e package layer deploy deploy-all
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: ## Watch a secret change and every environment follow; needs only Go. ARGS=--drop-pushes, ARGS=--hold, ARGS=--help
 	@go run ./cmd/broadcaster demo $(ARGS)
@@ -46,8 +47,12 @@ kill: ## Kill the broadcaster at random under load, for KILL_FOR=3m; KILL_SEED=n
 mutants: $(NODE_MODULES) ## Break the code in every way we know; the fleet model must notice each
 	go run ./test/mutants
 
-templates: ## What is in infra: linted, its rules and policies judged, deployed to the emulator
-	bash test/tools/with-infra.sh bash test/tools/with-ministack.sh go test -count 1 ./test/infra
+templates: ## What is in infra: linted, its rules and policies judged
+	bash test/tools/with-infra.sh go test -count 1 ./test/infra
+
+e2e: $(NODE_MODULES) ## Deploy to an emulator of AWS, change secrets there, and see functions follow: test/e2e
+	npm run build --prefix $(NODE)
+	bash test/tools/with-infra.sh bash test/tools/with-ministack.sh go test -count 1 -v ./test/e2e
 
 lint: ## gofumpt, go vet and golangci-lint
 	@test -z "$$($(TOOL) gofumpt -l . | tee -a /dev/stderr)" || { echo 'run: make fmt' >&2; exit 1; }
@@ -58,21 +63,23 @@ fmt: ## Format
 	$(TOOL) gofumpt -w .
 
 bench: $(NODE_MODULES) ## Benchmarks beside their baselines, and a summary of the ratios: docs/performance.md
-	set -o pipefail; go test -run '^$$' -bench . -benchtime $(BENCH_TIME) ./test/bench | go run ./test/bench/summary
+	set -o pipefail; HISTORY_CHANGES=100000 go test -run '^$$' -bench . -benchtime $(BENCH_TIME) -timeout 30m ./test/bench | go run ./test/bench/summary
 	go test -run '^$$' -bench 'Parse|Match' -benchtime 1s ./events ./subscribers
 	npm run build --prefix $(NODE)
 	node $(NODE)/scripts/bench.mjs
 
-build: ## The Lambda artifact for arm64: dist/bootstrap
-	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w' -o $(DIST)/bootstrap ./cmd/broadcaster
+build: ## The Lambda artifacts for arm64: dist/bootstrap, and the canary's dist/canary/bootstrap
+	$(ARTIFACT) -o $(DIST)/bootstrap ./cmd/broadcaster
+	$(ARTIFACT) -o $(DIST)/canary/bootstrap ./cmd/canary
 
-package: build ## What is deployed: dist/broadcaster.zip with every manifest, the same bytes each time, and its bill of materials
+package: build ## What is deployed: dist/broadcaster.zip with every manifest, dist/canary.zip, the same bytes each time, and their bills of materials
 	go run ./infra/pack -bootstrap $(DIST)/bootstrap -dist $(DIST)
+	go run ./infra/pack -bootstrap $(DIST)/canary/bootstrap -name canary -subscriptions '' -dist $(DIST)
 
 layer: ## The extension as a Lambda layer, dist/extension-arm64.zip and dist/extension-x86_64.zip, the same bytes each time
 	for arch in arm64:arm64 amd64:x86_64; do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$${arch%:*} go build -tags lambda.norpc -trimpath -ldflags '-s -w' -o $(DIST)/secret-broadcaster-$${arch#*:} ./subscribers/extension && \
-		go run ./infra/pack -extension $(DIST)/secret-broadcaster-$${arch#*:} -name extension-$${arch#*:} -dist $(DIST) || exit 1; done
+		go run ./infra/pack -bootstrap $(DIST)/secret-broadcaster-$${arch#*:} -as extensions/secret-broadcaster -name extension-$${arch#*:} -subscriptions '' -dist $(DIST) || exit 1; done
 
 deploy: $(if $(ARTIFACT_KEY),,package) ## Deploy one domain to AWS: ENV=prod DOMAIN=payments; DRY_RUN=1 only prints: docs/deploying.md
 	@bash infra/deploy.sh "$(ENV)" "$(DOMAIN)"

@@ -11,6 +11,7 @@
 #   PLATFORM_PARAMETERS  further parameters of platform.yaml
 #   TAGS                 tags of the stacks, which CloudFormation gives to all that is in them, as "cost-centre=4711"
 #   ARTIFACT_KEY         deploy this artifact of the bucket instead of uploading dist/broadcaster.zip: to roll back, or a signed one
+#   CANARY_ARTIFACT_KEY  the same for dist/canary.zip; with ARTIFACT_KEY alone the canary stays as it is
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -62,18 +63,26 @@ if [ "$2" = --all ]; then
     --capabilities CAPABILITY_NAMED_IAM --no-fail-on-empty-changeset "${tags[@]}" \
     --parameter-overrides "Env=$env" "${platform_parameters[@]}"
 fi
-key="${ARTIFACT_KEY:-}"
-if [ -z "$key" ]; then
-  digest="$(sha256sum dist/broadcaster.zip | cut -d ' ' -f 1)"
+# upload NAME puts an artifact into the bucket under its SHA-256 and its bill of materials beside it, and sets key.
+upload() {
+  local digest
+  digest="$(sha256sum "dist/$1.zip" | cut -d ' ' -f 1)"
   key="artifacts/$digest.zip"
-  run aws s3api put-object --bucket "$bucket" --key "$key" --body dist/broadcaster.zip
-  run aws s3api put-object --bucket "$bucket" --key "artifacts/$digest.cdx.json" --body dist/broadcaster.cdx.json
-fi
+  run aws s3api put-object --bucket "$bucket" --key "$key" --body "dist/$1.zip"
+  run aws s3api put-object --bucket "$bucket" --key "artifacts/$digest.cdx.json" --body "dist/$1.cdx.json"
+}
+
+key="${ARTIFACT_KEY:-}"
+[ -n "$key" ] || upload broadcaster
+artifacts=("ArtifactBucket=$bucket" "ArtifactKey=$key")
+key="${CANARY_ARTIFACT_KEY:-}"
+[ -n "$key${ARTIFACT_KEY:-}" ] || upload canary
+[ -z "$key" ] || artifacts+=("CanaryArtifactKey=$key")
 for domain in "${domains[@]}"; do
   stack="secret-broadcaster-$env-$domain"
   run aws cloudformation deploy --stack-name "$stack" --template-file infra/domain.yaml \
     --capabilities CAPABILITY_NAMED_IAM --no-fail-on-empty-changeset "${tags[@]}" \
-    --parameter-overrides "Env=$env" "Domain=$domain" "ArtifactBucket=$bucket" "ArtifactKey=$key" "${parameters[@]}"
+    --parameter-overrides "Env=$env" "Domain=$domain" "${artifacts[@]}" "${parameters[@]}"
   # From here on CloudFormation itself refuses to replace or remove a table.
   run aws cloudformation set-stack-policy --stack-name "$stack" --stack-policy-body file://infra/stack-policy.json
 done

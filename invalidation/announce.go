@@ -1,6 +1,7 @@
 package invalidation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-// ErrElsewhere: the secret is another domain's, account's or Region's.
+// ErrElsewhere says that the secret is another domain's, account's or Region's.
 var ErrElsewhere = errors.New("the secret is of another domain, account or Region")
 
 // An Announcement is what the log says of a secret after it was announced by hand, or would say.
@@ -29,7 +30,7 @@ func (b *Broadcaster) Announce(ctx context.Context, s events.Signal, by Command)
 	if b.elsewhere(s) {
 		return Announcement{}, ErrElsewhere
 	}
-	by.About = cut(s.Name + s.ARN)
+	by.About = cut(cmp.Or(s.Name, s.ARN))
 	if err := b.cfg.Control.RecordCommand(ctx, by); err != nil {
 		return Announcement{}, err
 	}

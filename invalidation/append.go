@@ -223,22 +223,6 @@ func (t *batch) round(ctx context.Context) error {
 	return nil
 }
 
-// decide says what becomes of a secret: what confirming it came to, but that what the log lacks, or somebody wants announced, is
-// told again, and that some changes are written down only.
-func (t *batch) decide(ctx context.Context, known SecretRow, is answer, newest events.Signal, head Position) (verdict, error) {
-	v := confirm(known, is, newest, t.evidence(known.Name), t.b.cfg.Late)
-	lacking := known.Revision > head.Revision
-	wanted := t.announce && is.found && stateOf(is) == Active
-	if v.change == nil && !v.again && (lacking || wanted) {
-		v = toldAgain(known, is)
-	}
-	quiet, err := t.quiet(ctx, known, v.change)
-	if quiet {
-		v.change = nil // written down, not announced
-	}
-	return v, err
-}
-
 // end settles a secret, or leaves it to be looked at again.
 func (t *batch) end(name string, again bool, how Handling) {
 	if again {
@@ -246,27 +230,6 @@ func (t *batch) end(name string, again bool, how Handling) {
 		return
 	}
 	t.settle(name, how)
-}
-
-// quiet reports whether a change, if there is one, goes without a revision: the domain wants no deletions, or the secret is
-// new to us and changed before anybody looked.
-func (t *batch) quiet(ctx context.Context, known SecretRow, c *wire.Change) (bool, error) {
-	switch {
-	case c == nil:
-		return false, nil
-	case known.Sequence == 0 && c.At.Before(t.news):
-		return true, nil
-	case c.Kind != wire.Deleted:
-		return false, nil
-	}
-	if t.subscriptions == nil {
-		subscriptions, err := t.b.cfg.Subscribed.Subscriptions(ctx)
-		if err != nil {
-			return false, err
-		}
-		t.subscriptions = subscriptions
-	}
-	return t.subscriptions.IgnoreDeletions, nil
 }
 
 // A note is a row to be written without a revision, and how its secret's signals end then.

@@ -37,7 +37,7 @@ type Control interface {
 	RecordCommand(ctx context.Context, by Command) error
 	// Reopen writes the fan-out's marker, and the deliveries, pending, in the place of failed ones; or nothing, and ErrConflict,
 	// wrapped, if one of them is not failed or the marker is another row's. The deliveries are of the fan-out's revision, at
-	// most maxReopened of them. What Close is then given must have been read since.
+	// most MaxReplayed of them. What Close is then given must have been read since.
 	Reopen(ctx context.Context, f Fanout, deliveries []Delivery) error
 }
 

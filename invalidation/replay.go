@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -14,10 +13,9 @@ import (
 )
 
 const (
-	// MaxReplayed is how many deliveries one Replay takes: it has to end within one invocation.
-	MaxReplayed = 100
-	// maxReopened keeps a transaction below DynamoDB's 100 items.
-	maxReopened = 50
+	// MaxReplayed is how many deliveries one Replay takes: it has to end within one invocation, and those of a revision fit into
+	// one transaction, of 100 items at the most.
+	MaxReplayed = 50
 	// reopens is how often reopening is tried while others change the same deliveries.
 	reopens = 3
 	// maxAbout bounds what a command's record says that it was done to.
@@ -47,10 +45,10 @@ func (b *Broadcaster) Replay(ctx context.Context, missed []Missed, by Command) (
 		return nil, err
 	}
 	var all []Replayed
-	for _, revision := range revisionsOf(missed) {
-		replayed, err := b.reopen(ctx, revision, missed)
+	for _, of := range byRevision(missed) {
+		replayed, err := b.reopen(ctx, of)
 		if err != nil {
-			return all, fmt.Errorf("replaying revision %d: %w", revision, err)
+			return all, fmt.Errorf("replaying revision %d: %w", of[0].Revision, err)
 		}
 		all = append(all, replayed...)
 	}
@@ -65,10 +63,10 @@ func (b *Broadcaster) WouldReplay(ctx context.Context, missed []Missed) ([]Repla
 		return nil, err
 	}
 	var all []Replayed
-	for _, revision := range revisionsOf(missed) {
-		f, replayed, err := b.replayable(ctx, revision, missed)
+	for _, of := range byRevision(missed) {
+		f, replayed, err := b.replayable(ctx, of)
 		if err != nil {
-			return nil, fmt.Errorf("looking at revision %d: %w", revision, err)
+			return nil, fmt.Errorf("looking at revision %d: %w", of[0].Revision, err)
 		}
 		for i, would := range replayed {
 			if would.Left == "" {
@@ -97,9 +95,9 @@ func (b *Broadcaster) foresee(ctx context.Context, matched []subscribers.Subscri
 }
 
 // reopen makes a revision's failed deliveries pending again, and begins anew if somebody else has changed one of them.
-func (b *Broadcaster) reopen(ctx context.Context, revision int64, missed []Missed) ([]Replayed, error) {
+func (b *Broadcaster) reopen(ctx context.Context, missed []Missed) ([]Replayed, error) {
 	for try := 1; ; try++ {
-		f, replayed, err := b.replayable(ctx, revision, missed)
+		f, replayed, err := b.replayable(ctx, missed)
 		if err != nil {
 			return nil, err
 		}
@@ -109,21 +107,21 @@ func (b *Broadcaster) reopen(ctx context.Context, revision int64, missed []Misse
 				again = append(again, r.Delivery)
 			}
 		}
-		for some := range slices.Chunk(again, maxReopened) {
-			f.Reopened = rand.Text()
-			if err = b.cfg.Control.Reopen(ctx, f, some); err != nil {
-				break
-			}
+		if len(again) == 0 {
+			return replayed, nil
 		}
+		f.Reopened = rand.Text()
+		err = b.cfg.Control.Reopen(ctx, f, again)
 		if err == nil || !errors.Is(err, ErrConflict) || try == reopens {
 			return replayed, err
 		}
 	}
 }
 
-// replayable returns those of a revision's deliveries that somebody wants again: as they are to be written, or why not. The
-// fan-out is what its marker has to say.
-func (b *Broadcaster) replayable(ctx context.Context, revision int64, missed []Missed) (Fanout, []Replayed, error) {
+// replayable returns the deliveries of a revision that somebody wants again: as they are to be written, or why not. The fan-out
+// is what its marker has to say.
+func (b *Broadcaster) replayable(ctx context.Context, missed []Missed) (Fanout, []Replayed, error) {
+	revision := missed[0].Revision
 	row, err := b.cfg.Log.Row(ctx, revision)
 	if err != nil {
 		return Fanout{}, nil, err
@@ -146,9 +144,6 @@ func (b *Broadcaster) replayable(ctx context.Context, revision int64, missed []M
 	}
 	var all []Replayed
 	for _, m := range missed {
-		if m.Revision != revision {
-			continue
-		}
 		is := Replayed{Delivery: Delivery{Revision: revision, Hash: row.Hash, Subscription: m.Subscription, Function: m.Function}}
 		at := slices.IndexFunc(before, func(d Delivery) bool {
 			return d.Hash == row.Hash && d.Subscription == m.Subscription && d.Function == m.Function
@@ -169,12 +164,21 @@ func (b *Broadcaster) replayable(ctx context.Context, revision int64, missed []M
 	return f, all, nil
 }
 
-func revisionsOf(missed []Missed) []int64 {
-	revisions := map[int64]bool{}
-	for _, m := range missed {
-		revisions[m.Revision] = true
+// byRevision returns the deliveries of each revision, the oldest first, each delivery once.
+func byRevision(missed []Missed) [][]Missed {
+	sorted := slices.Clone(missed)
+	slices.SortFunc(sorted, func(x, y Missed) int {
+		return cmp.Or(cmp.Compare(x.Revision, y.Revision), cmp.Compare(x.Subscription, y.Subscription), cmp.Compare(x.Function, y.Function))
+	})
+	var all [][]Missed
+	for _, m := range slices.Compact(sorted) {
+		if last := len(all) - 1; last >= 0 && all[last][0].Revision == m.Revision {
+			all[last] = append(all[last], m)
+		} else {
+			all = append(all, []Missed{m})
+		}
 	}
-	return slices.Sorted(maps.Keys(revisions))
+	return all
 }
 
 // about says which deliveries were selected, by service.
@@ -183,6 +187,7 @@ func about(missed []Missed) string {
 	slices.SortFunc(sorted, func(x, y Missed) int {
 		return cmp.Or(strings.Compare(x.Subscription, y.Subscription), cmp.Compare(x.Revision, y.Revision))
 	})
+	sorted = slices.CompactFunc(sorted, func(x, y Missed) bool { return x.Subscription == y.Subscription && x.Revision == y.Revision })
 	text, service := "", ""
 	for _, m := range sorted {
 		switch {

@@ -90,7 +90,7 @@ func TestReplay(t *testing.T) {
 		if err != nil || len(would) != 4 || len(w.open())+len(w.commands())+len(w.pushes()) > 0 || !slices.Equal(before, w.standing(2)) {
 			t.Errorf("a dry run: %+v, %v, and it wrote", would, err)
 		}
-		is, err := b.Replay(t.Context(), missed, ordered("replay", "request-1"))
+		is, err := b.Replay(t.Context(), append(missed, missed[0]), ordered("replay", "request-1")) // one of them twice
 		if diff := cmp.Diff(would, is); err != nil || diff != "" {
 			t.Errorf("%v, a dry run said otherwise (-would +is)\n%s", err, diff)
 		}
@@ -292,12 +292,12 @@ func TestARecordIsBounded(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		var missed []invalidation.Missed
 		for i := range int64(invalidation.MaxReplayed) {
-			missed = append(missed, invalidation.Missed{Revision: 1e17 + i, Subscription: "payments-api", Function: "payments-api"})
+			missed = append(missed, invalidation.Missed{Revision: 1e18 + i, Subscription: "payments-api", Function: "payments-api"})
 		}
 		if _, err := w.broadcaster().Replay(t.Context(), missed, ordered("replay", "request-1")); err != nil {
 			t.Fatal(err)
 		}
-		if about := w.commands()[0].About; len(about) > 1<<10+len("…") || !strings.HasPrefix(about, "payments-api: 100000000000000000, ") {
+		if about := w.commands()[0].About; len(about) > 1<<10+len("…") || !strings.HasPrefix(about, "payments-api: 1000000000000000000, ") {
 			t.Errorf("%d bytes: %s", len(about), about)
 		}
 	})

@@ -124,8 +124,10 @@ func (s *Subscribed) Apply(ctx context.Context, a Application, by Command, dry b
 	if err != nil {
 		return was, is, err
 	}
-	if err := s.Publish(ctx, by.At); err != nil { // else a first plan could have been made without knowing what it replaces
-		return was, is, err
+	if !dry {
+		if err := s.Publish(ctx, by.At); err != nil { // else a first plan could have been made without knowing what it replaces
+			return was, is, err
+		}
 	}
 	if was, err = s.manifests.Holding(ctx); err != nil {
 		return was, is, fmt.Errorf("reading which manifest holds: %w", err)

@@ -103,6 +103,13 @@ func TestApplyDoesWhatWasPlannedOrNothing(t *testing.T) {
 		packaged, one, two := manifestOf("packaged"), manifestOf("one"), manifestOf("two")
 		s := w.deployed(packaged)
 		dry := invalidation.Application{Text: one, Replaces: subscribers.Digest(packaged)}
+		_, _, err := s.Apply(t.Context(), dry, applyOf("dry"), true)
+		if h, problem := w.store.Holding(t.Context()); !errors.Is(err, invalidation.ErrMoved) || problem != nil || h != (invalidation.Holding{}) {
+			t.Errorf("a dry run before the process has begun ends with %v, and then %+v, %v", err, h, problem)
+		}
+		if err := w.apply(s, one, nil, "planned against nothing"); !errors.Is(err, invalidation.ErrMoved) || !strings.Contains(err.Error(), "a deployment brought another manifest: plan again") {
+			t.Errorf("planned against nothing: %v", err)
+		}
 		was, is, err := s.Apply(t.Context(), dry, applyOf("dry"), true)
 		if err != nil || was.Digest != dry.Replaces || is.Digest != subscribers.Digest(one) || is.Reason != "dry" {
 			t.Errorf("dry run: %+v, %+v, %v", was, is, err)
@@ -112,9 +119,6 @@ func TestApplyDoesWhatWasPlannedOrNothing(t *testing.T) {
 		}
 		wantSubscribed(t, s, "packaged")
 
-		if err := w.apply(s, one, nil, "planned against nothing"); !errors.Is(err, invalidation.ErrMoved) || !strings.Contains(err.Error(), "a deployment brought another manifest: plan again") {
-			t.Errorf("planned against nothing: %v", err)
-		}
 		if err := w.apply(s, one, packaged, "first"); err != nil {
 			t.Fatal(err)
 		}

@@ -15,12 +15,13 @@ import (
 func TestWhatTheDoctorFoundIsTold(t *testing.T) {
 	well := doctor.Finding{Check: "queue", OK: true}
 	ill := doctor.Finding{Check: "event source", Problem: "it is disabled: no message is handled", Fix: "aws lambda update-event-source-mapping --uuid u --enabled"}
+	noted := doctor.Finding{Check: "canary", OK: true, Note: "there is none"}
 	dark := doctor.Finding{Check: "trail", Problem: "it could not be looked at: x"}
 	for _, c := range []struct {
 		findings   []doctor.Finding
 		want, fail string
 	}{
-		{[]doctor.Finding{well}, "ok    queue\n", ""},
+		{[]doctor.Finding{well, noted}, "ok    queue\nok    canary: there is none\n", ""},
 		{
 			[]doctor.Finding{well, ill, dark},
 			"ok    queue\nwrong event source: it is disabled: no message is handled\n      aws lambda update-event-source-mapping --uuid u --enabled\nwrong trail: it could not be looked at: x\n",

@@ -6,8 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -34,12 +33,8 @@ Each time is recorded, and announced anew. Who, when and why is recorded as with
 Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster invalidate neon/connection-string --env prod --domain payments --reason 'INC-4711: it was in a log'
   broadcaster invalidate /bank/prod/payments/neon/connection-string --env prod --domain payments --reason 'try it' --dry-run`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError{"name one secret: " + cmd.CommandPath() + " SECRET"}
-			}
-			return nil
-		},
+		Args:              oneSecret,
+		ValidArgsFunction: where.completeSecret,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			secret, err := where.secret(args[0])
 			if err != nil {
@@ -98,42 +93,23 @@ func printSent(out io.Writer, all []sentTo, dryRun bool) error {
 		_, err := fmt.Fprintln(out, "no service is subscribed: the log alone tells its readers")
 		return err
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SERVICE\tFUNCTION\tREVISION\tOUTCOME")
+	t := table{out, []int{26, 32, 8}}
+	t.print("SERVICE", "FUNCTION", "REVISION", "OUTCOME")
 	for _, s := range all {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\n", fit(s.Service, 30), fit(shortFunction(s.Function), 30), s.Revision, s.outcome(dryRun))
+		t.print(s.Service, functionText(s.Function), strconv.FormatInt(s.Revision, 10), s.outcome(dryRun))
 	}
-	return table.Flush()
+	return nil
 }
 
 // outcome says in a few words how a delivery stands, or would before anything is pushed.
 func (s sentTo) outcome(dryRun bool) string {
 	switch {
 	case s.Left != "":
-		return "left: " + fit(s.Left, 24)
+		return "left: " + s.Left
 	case dryRun && s.Outcome == invalidation.Pending && s.Reason == "":
 		return "would be pushed"
 	case s.Reason != "":
 		return string(s.Outcome) + ": " + string(s.Reason)
 	}
 	return string(s.Outcome)
-}
-
-// shortFunction is a function's name and qualifier, of an ARN too.
-func shortFunction(function string) string {
-	if _, name, isARN := strings.Cut(function, ":function:"); isARN {
-		return name
-	}
-	if function == "" {
-		return "(those that report)"
-	}
-	return function
-}
-
-// fit cuts a text for a column.
-func fit(text string, columns int) string {
-	if runes := []rune(text); len(runes) > columns {
-		return string(runes[:columns-1]) + "…"
-	}
-	return text
 }

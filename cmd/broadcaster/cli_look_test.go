@@ -4,12 +4,17 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history/historytest"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -48,6 +53,34 @@ func TestLookingForWhatIsNotThere(t *testing.T) {
 	} {
 		if stdout, stderr := p.show(t, example{command: command, code: exitFailed}); stdout != "" || !strings.HasPrefix(stderr, want) {
 			t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+		}
+	}
+}
+
+// TestWhatIsNextIsACommand that there is, with all that it needs.
+func TestWhatIsNextIsACommand(t *testing.T) {
+	p := newPast(t)
+	for n, reason := range []invalidation.Reason{
+		invalidation.NoFunction, invalidation.NoAck, invalidation.NotApplied, invalidation.Invalid, invalidation.NotPermitted, invalidation.Throttled,
+	} {
+		row := p.Moved(neonLogin, n, day("10:00:00"))
+		p.Deliver(row, historytest.Owed(row, string(reason), 0, invalidation.Undelivered, reason))
+	}
+	p.Found("redis/password", 1, day("10:00:00"), day("10:05:00"))
+	row := p.Moved(neonLogin, 9, day("10:06:00"))
+	p.Record(row, historytest.Owed(row, "held", 0, invalidation.Pending, invalidation.Paused), historytest.Owed(row, "slow", 0, invalidation.Pending, invalidation.TimedOut))
+	stdout, _ := p.show(t, example{command: "missed"})
+	commands := regexp.MustCompile(`(?m)^  next: +broadcaster (.*)$`).FindAllStringSubmatch(stdout, -1)
+	if len(commands) != 11 { // the parked ones, and an untried one
+		t.Errorf("%d commands\n%s", len(commands), stdout)
+	}
+	for _, c := range commands {
+		is, args, err := newRoot(stdio{now: time.Now}).Find(strings.Fields(c[1]))
+		if err == nil {
+			err = is.ParseFlags(args)
+		}
+		if err != nil || !is.Runnable() {
+			t.Errorf("%s: %v", c[1], err)
 		}
 	}
 }
@@ -106,6 +139,52 @@ func TestWatching(t *testing.T) {
 	}
 }
 
+// TestWatchingGoesOn when a look fails, unless it is the first one.
+func TestWatchingGoesOn(t *testing.T) {
+	p := payments(t)
+	p.show(t, example{command: "status neon/another --watch", code: exitFailed})
+	p.answer = func(out http.ResponseWriter, action string, n int) bool {
+		if action != "dynamodb:BatchGetItem" || n != 3 {
+			return false
+		}
+		out.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(out, `{"__type":"AccessDeniedException","message":"refused by the test"}`)
+		return true
+	}
+	stdout, _ := p.show(t, example{command: "status --watch", lines: 11})
+	if _, after, found := strings.Cut(stdout, "broadcaster: reading secrets' rows: "); !found || !strings.Contains(after, "log       revision 8") {
+		t.Errorf("got\n%s", stdout)
+	}
+}
+
+// TestTheSDKIsQuiet: of an answer that is cut off the command's own error says so, once.
+func TestTheSDKIsQuiet(t *testing.T) {
+	p := payments(t)
+	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	was := os.Stderr
+	os.Stderr = file // where the SDK logs to
+	defer func() { os.Stderr = was }()
+	p.answer = func(out http.ResponseWriter, action string, n int) bool {
+		if action != "dynamodb:Query" || n != 1 {
+			return false
+		}
+		out.Header().Set("X-Amz-Crc32", "4711")
+		out.Header().Set("Content-Length", "1000")
+		_, _ = io.WriteString(out, `{"Items":[`)
+		_ = http.NewResponseController(out).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	stdout, stderr := p.show(t, example{command: "status", code: exitFailed})
+	text, err := os.ReadFile(file.Name())
+	if stdout != "" || !strings.HasSuffix(stderr, "unexpected EOF\n") || strings.Count(stderr, "\n") != 1 || err != nil || len(text) > 0 {
+		t.Errorf("stdout %q, stderr %q, logged %q, %v", stdout, stderr, text, err)
+	}
+}
+
 // TestWaitingForWhatComes: the command waits, and its default for certain has no end.
 func TestWaitingForWhatComes(t *testing.T) {
 	p := newPast(t)
@@ -141,6 +220,9 @@ func TestSecretsAndServicesAreCompleted(t *testing.T) {
 		"__complete wait" + here + " ":                         "datadog/api-key\n",
 		"__complete wait neon/connection-string" + here + " ":  ":4",
 		"__complete status" + here + " --service ":             "ledger\npayments-api\npayments-batch\nsecret-broadcaster-canary\n:4",
+		"__complete invalidate" + here + " ":                   "datadog/api-key\n",
+		"__complete replay" + here + " --secret ":              "datadog/api-key\n",
+		"__complete replay" + here + " --service ":             "ledger\n",
 		"__complete status --env prod --domain kyc ":           ":4",
 		"__complete status --env prod --domain kyc --service ": ":4",
 	} {

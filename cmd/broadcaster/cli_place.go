@@ -16,6 +16,7 @@ import (
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/events"
@@ -76,7 +77,7 @@ func (p *place) find(ctx context.Context) (aws.Config, error) {
 	if p.function == "" {
 		p.function = p.env + "-" + p.domain + "-broadcaster"
 	}
-	on, err := awsconfig.LoadDefaultConfig(ctx)
+	on, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(logging.Nop{})) // what matters is in the errors
 	switch {
 	case err != nil:
 		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w", err)

@@ -33,7 +33,8 @@ type replaying struct {
 	archive                 string
 	archiveDelay            time.Duration
 	asJSON                  bool
-	out, progress           io.Writer
+	out, errs               io.Writer
+	live                    bool // somebody watches errs
 	sinceAt, untilAt, asked time.Time
 }
 
@@ -57,7 +58,7 @@ until late events have reached the archive. It cannot send what never reached th
 the order (it does not matter: only what is current is announced), and an account has ten replays at a time.
 
 A replay is safe at any time, also by two people at once: what is current is announced, at most again. It is slow on
-purpose: at most 100 deliveries are under way, and ten parked messages go back in a second. Ctrl-C is safe at any time; the
+purpose: at most 50 deliveries are under way, and ten parked messages go back in a second. Ctrl-C is safe at any time; the
 same command goes on with what is left. Who, when, why and what is recorded. For dlq and archive the broadcaster keeps the
 record, and your own permissions do the work.
 
@@ -69,10 +70,8 @@ Exit codes: 0 done, 1 failed or a delivery failed again, 2 the command line cann
   broadcaster replay --env prod --domain payments --reason 'INC-4711' --from archive --since 3h --until 1h`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r.out, r.asked = cmd.OutOrStdout(), time.Now().UTC()
-			if isTerminal(cmd.ErrOrStderr()) {
-				r.progress = cmd.ErrOrStderr()
-			}
+			r.out, r.errs, r.asked = cmd.OutOrStdout(), cmd.ErrOrStderr(), time.Now().UTC()
+			r.live = isTerminal(r.errs)
 			if err := r.understand(cmd.Flags().Changed); err != nil {
 				return err
 			}
@@ -94,6 +93,10 @@ Exit codes: 0 done, 1 failed or a delivery failed again, 2 the command line cann
 	flags.Var(&r.until, "until", "until when, likewise (default now)")
 	flags.StringVar(&r.archive, "archive", "", "the archive's name ({env}-secretsmanager)")
 	flags.DurationVar(&r.archiveDelay, "archive-delay", replays.ArchiveDelay, "how long after --until events may still reach the archive")
+	_ = cmd.RegisterFlagCompletionFunc("service", r.where.completeService)
+	_ = cmd.RegisterFlagCompletionFunc("secret", func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return r.where.completeSecret(cmd, nil, typed)
+	})
 	_ = cmd.RegisterFlagCompletionFunc("from", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{fromStore, fromDLQ, fromArchive}, cobra.ShellCompDirectiveNoFileComp
 	})
@@ -209,22 +212,19 @@ func (r *replaying) sendAll(
 
 // show draws a bar, if somebody watches.
 func (r *replaying) show(doing string, done, all int) {
-	if r.progress == nil {
-		return
-	}
 	const width = 30
 	filled := width
 	if all > 0 {
 		filled = min(width, width*done/all)
 	}
-	fmt.Fprintf(r.progress, "\r\x1b[K%s [%s%s] %d of %d", doing, strings.Repeat("#", filled), strings.Repeat(".", width-filled), done, all)
+	r.draw(fmt.Sprintf("%s [%s%s] %d of %d", doing, strings.Repeat("#", filled), strings.Repeat(".", width-filled), done, all))
 }
 
-// say writes what is going on in the bar's place.
-func (r *replaying) say(text string) {
-	if r.progress != nil {
-		fmt.Fprint(r.progress, "\r\x1b[K"+text)
+// draw writes a text in the last one's place, if somebody watches.
+func (r *replaying) draw(text string) {
+	if r.live {
+		fmt.Fprint(r.errs, "\r\x1b[K"+text)
 	}
 }
 
-func (r *replaying) clear() { r.say("") }
+func (r *replaying) clear() { r.draw("") }

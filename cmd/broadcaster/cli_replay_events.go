@@ -85,11 +85,9 @@ func (r *replaying) replayArchive(ctx context.Context, on deployment) error {
 	if r.order.DryRun {
 		return r.print(report)
 	}
-	complete := r.untilAt.Add(r.archiveDelay)
-	for time.Now().Before(complete) {
-		r.say("waiting until " + complete.Format(time.RFC3339) + ", when all events have reached the archive")
+	if complete := r.untilAt.Add(r.archiveDelay); time.Now().Before(complete) {
+		fmt.Fprintf(r.errs, "waiting until %s, when all events have reached the archive\n", complete.Format(time.RFC3339))
 		if !rest(ctx, time.Until(complete)) {
-			r.clear()
 			return fmt.Errorf("%w: nothing was started, the same command begins anew", errInterrupted)
 		}
 	}

@@ -46,7 +46,7 @@ func replayingOf(progress *bytes.Buffer) *replaying {
 	r := &replaying{order: order{Name: replayCommand, Reason: "INC-4711"}, from: fromStore, out: &bytes.Buffer{}, asked: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
 	r.where.env, r.where.domain = "prod", "payments"
 	if progress != nil {
-		r.progress = progress
+		r.errs, r.live = progress, true
 	}
 	return r
 }
@@ -58,12 +58,12 @@ func TestManyDeliveriesAreReplayedInTurns(t *testing.T) {
 		progress bytes.Buffer
 	)
 	r := replayingOf(&progress)
-	report, err := r.sendAll(t.Context(), many(250), answering(t, &asked))
-	if err != nil || len(asked) != 3 || len(report.Deliveries) != 250 || report.Selected != 250 || report.By != oncall {
+	report, err := r.sendAll(t.Context(), many(125), answering(t, &asked))
+	if err != nil || len(asked) != 3 || len(report.Deliveries) != 125 || report.Selected != 125 || report.By != oncall {
 		t.Fatalf("%d orders, %d deliveries, %v", len(asked), len(report.Deliveries), err)
 	}
-	want := "\r\x1b[Kreplaying [" + strings.Repeat(".", 30) + "] 0 of 250\r\x1b[Kreplaying [" + strings.Repeat("#", 12) + strings.Repeat(".", 18) +
-		"] 100 of 250\r\x1b[Kreplaying [" + strings.Repeat("#", 24) + strings.Repeat(".", 6) + "] 200 of 250\r\x1b[K"
+	want := "\r\x1b[Kreplaying [" + strings.Repeat(".", 30) + "] 0 of 125\r\x1b[Kreplaying [" + strings.Repeat("#", 12) + strings.Repeat(".", 18) +
+		"] 50 of 125\r\x1b[Kreplaying [" + strings.Repeat("#", 24) + strings.Repeat(".", 6) + "] 100 of 125\r\x1b[K"
 	if progress.String() != want {
 		t.Errorf("showed %q, want %q", progress.String(), want)
 	}
@@ -74,14 +74,14 @@ func TestAnInterruptedReplaySaysWhatIsLeft(t *testing.T) {
 	var asked []replayDetails
 	ctx, interrupt := context.WithCancel(t.Context())
 	answer := answering(t, &asked)
-	report, err := replayingOf(nil).sendAll(ctx, many(250), func(sent context.Context, o order, a *replayAnswer) error {
+	report, err := replayingOf(nil).sendAll(ctx, many(125), func(sent context.Context, o order, a *replayAnswer) error {
 		interrupt()
 		if sent.Err() != nil {
 			t.Error("an order that was sent is not waited for")
 		}
 		return answer(sent, o, a)
 	})
-	if !errors.Is(err, errInterrupted) || err.Error() != "interrupted: 150 of 250 deliveries are left, the same command goes on with them" || len(report.Deliveries) != 100 || len(asked) != 1 {
+	if !errors.Is(err, errInterrupted) || err.Error() != "interrupted: 75 of 125 deliveries are left, the same command goes on with them" || len(report.Deliveries) != 50 || len(asked) != 1 {
 		t.Errorf("%d orders, %d deliveries, %v", len(asked), len(report.Deliveries), err)
 	}
 }
@@ -90,13 +90,13 @@ func TestAnInterruptedReplaySaysWhatIsLeft(t *testing.T) {
 func TestAReplayThatStops(t *testing.T) {
 	var asked []replayDetails
 	answer, broken := answering(t, &asked), errors.New("the function was throttled")
-	report, err := replayingOf(nil).sendAll(t.Context(), many(250), func(ctx context.Context, o order, a *replayAnswer) error {
+	report, err := replayingOf(nil).sendAll(t.Context(), many(125), func(ctx context.Context, o order, a *replayAnswer) error {
 		if len(asked) == 2 {
 			return broken
 		}
 		return answer(ctx, o, a)
 	})
-	if !errors.Is(err, broken) || len(report.Deliveries) != 200 {
+	if !errors.Is(err, broken) || len(report.Deliveries) != 100 {
 		t.Errorf("%d deliveries, %v", len(report.Deliveries), err)
 	}
 }
@@ -119,7 +119,7 @@ func TestWhatFailsAgainIsNotDone(t *testing.T) {
 func TestTheSummaryOfAReplay(t *testing.T) {
 	report := replayingOf(nil).report()
 	report.By, report.Selected, report.Revision = oncall, 7, 12
-	for _, d := range []sentTo{
+	report.Deliveries = []sentTo{
 		{Revision: 3, Service: "payments-api", Function: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live", Outcome: invalidation.Acknowledged},
 		{Revision: 4, Service: "payments-api", Function: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live", Outcome: invalidation.Acknowledged},
 		{Revision: 5, Service: "payments-api", Function: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live", Outcome: invalidation.Acknowledged},
@@ -127,8 +127,6 @@ func TestTheSummaryOfAReplay(t *testing.T) {
 		{Revision: 9, Service: strings.Repeat("a-very-long-name-", 4), Function: strings.Repeat("a-very-long-name-", 4), Outcome: invalidation.Pending, Reason: invalidation.Throttled},
 		{Revision: 9, Service: "payments-batch", Function: "payments-batch", Outcome: invalidation.Acknowledged, Left: "it is acknowledged"},
 		{Revision: 10, Service: "payments-batch", Function: "payments-batch", Outcome: invalidation.Undelivered, Left: "the service is not subscribed any more"},
-	} {
-		report.Deliveries = append(report.Deliveries, d)
 	}
 	r := replayingOf(nil)
 	if err := r.print(report); err != nil {
@@ -139,11 +137,11 @@ func TestTheSummaryOfAReplay(t *testing.T) {
 reason: INC-4711
 5 of 7 failed deliveries were sent again, as revision 12, which is current, once to each function
 
-SERVICE                   FUNCTION                  OUTCOME                       REVISIONS
-a-very-long-name-a-very…  a-very-long-name-a-very…  pending: throttled            9
-payments-api              payments-api:live         acknowledged                  3-5, 9
-payments-batch            payments-batch            left: it is acknowledged      9
-payments-batch            payments-batch            left: the service is not su…  10
+SERVICE                 FUNCTION                    OUTCOME                       REVISIONS
+a-very-long-name-a-ve…  a-very-long-name-a-very-l…  pending: throttled            9
+payments-api            payments-api:live           acknowledged                  3-5, 9
+payments-batch          payments-batch              left: it is acknowledged      9
+payments-batch          payments-batch              left: the service is not su…  10
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
@@ -126,12 +125,12 @@ func (p replayReport) printDeliveries(r *replaying) error {
 	slices.SortFunc(lines, func(a, b line) int {
 		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.function, b.function), cmp.Compare(a.outcome, b.outcome))
 	})
-	table := tabwriter.NewWriter(r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SERVICE\tFUNCTION\tOUTCOME\tREVISIONS")
+	t := table{r.out, []int{22, 26, 28, 16}}
+	t.print("SERVICE", "FUNCTION", "OUTCOME", "REVISIONS")
 	for _, l := range lines {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", fit(l.service, 24), fit(shortFunction(l.function), 24), fit(l.outcome, 28), fit(ranges(revisions[l]), 18))
+		t.print(l.service, functionText(l.function), l.outcome, ranges(revisions[l]))
 	}
-	return table.Flush()
+	return nil
 }
 
 // ranges writes ascending numbers as 3-5, 9.

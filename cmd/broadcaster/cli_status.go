@@ -88,19 +88,24 @@ func (l *statusLine) run(ctx context.Context, out io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	for ctx.Err() == nil {
+	for first := true; ; first = false {
 		if isTerminal(out) {
 			fmt.Fprint(out, "\x1b[H\x1b[2J") // home, and clear
 		}
-		if err := l.show(ctx, d, r, out); err != nil && ctx.Err() == nil {
+		switch err := l.show(ctx, d, r, out); {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && first:
 			return err
+		case err != nil:
+			fmt.Fprintln(out, "broadcaster: "+err.Error()) // the next look may see more
 		}
 		select {
 		case <-ctx.Done():
+			return nil
 		case <-time.After(watchEvery):
 		}
 	}
-	return nil
 }
 
 // show looks once and prints what it saw.

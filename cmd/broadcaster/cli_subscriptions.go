@@ -37,12 +37,12 @@ with one, which holds until the first apply; from then on the one that was appli
 	return cmd
 }
 
-// readManifests reads manifests, each of the env and domain that it names. It prints each problem on a line of its own that
-// begins with the file, where an editor finds it.
-func readManifests(paths []string, problems io.Writer) ([]*subscribers.File, error) {
-	all, err := subscribers.ReadAll(files{}, paths)
+// manifestOf reads a manifest of the env and domain that it names. It prints each problem on a line of its own that begins
+// with the file, where an editor finds it.
+func manifestOf(file string, problems io.Writer) (*subscribers.File, error) {
+	all, err := subscribers.ReadAll(files{}, []string{file})
 	if err == nil {
-		return all, nil
+		return all[0], nil
 	}
 	lines := err.Error()
 	if _, err := fmt.Fprintln(problems, lines); err != nil {
@@ -67,18 +67,27 @@ func completeManifests(*cobra.Command, []string, string) ([]string, cobra.ShellC
 // held returns which manifest holds, and the manifest itself; an empty one if none does.
 func (d deployment) held(ctx context.Context) (invalidation.Holding, *subscribers.File, error) {
 	h, err := d.store.Holding(ctx)
-	if err != nil || h.Digest == "" {
-		return h, &subscribers.File{Manifest: subscribers.Manifest{Env: d.env, Domain: d.domain}}, err
-	}
-	text, err := d.store.Manifest(ctx, h.Digest)
 	if err != nil {
 		return h, nil, err
 	}
-	f, err := subscribers.Parse("manifest "+short(h.Digest), text, d.env, d.domain)
-	if err != nil {
-		return h, nil, fmt.Errorf("this version cannot read the manifest that holds: use the broadcaster's own: %w", err)
+	f, err := d.manifest(ctx, h.Digest)
+	return h, f, err
+}
+
+// manifest returns the one with a digest; an empty one for none.
+func (d deployment) manifest(ctx context.Context, digest string) (*subscribers.File, error) {
+	if digest == "" {
+		return &subscribers.File{Manifest: subscribers.Manifest{Env: d.env, Domain: d.domain}}, nil
 	}
-	return h, f, nil
+	text, err := d.store.Manifest(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	f, err := subscribers.Parse("manifest "+short(digest), text, d.env, d.domain)
+	if err != nil {
+		return nil, fmt.Errorf("this version cannot read the manifest that holds: use the broadcaster's own: %w", err)
+	}
+	return f, nil
 }
 
 // known returns the names of the secrets that the broadcaster knows and that are not deleted.
@@ -101,23 +110,14 @@ func holdingText(h invalidation.Holding, now time.Time) string {
 	if h.Digest == "" {
 		return "no manifest: nothing is pushed"
 	}
-	at := fmt.Sprintf("%s (%v ago)", h.At.UTC().Format(time.RFC3339), now.Sub(h.At).Round(time.Second))
 	if h.Packaged {
-		return fmt.Sprintf("manifest %s\n  packaged with the deployment, since %s", short(h.Digest), at)
+		return fmt.Sprintf("manifest %s\n  packaged with the deployment, since %s", short(h.Digest), when(h.At, now))
 	}
-	return fmt.Sprintf("manifest %s\n  applied %s by %s\n  %s", short(h.Digest), at, h.By, h.Reason)
+	return fmt.Sprintf("manifest %s\n  applied %s, by %s\n  %s", short(h.Digest), when(h.At, now), h.By, h.Reason)
 }
 
 // short is how people read a digest.
 func short(digest string) string { return digest[:min(len(digest), 12)] }
-
-// cut fits a text into a column of a table.
-func cut(text string, width int) string {
-	if runes := []rune(text); len(runes) > width {
-		return string(runes[:width-1]) + "…"
-	}
-	return text
-}
 
 // functionText is a function as a table has it: an ARN's end.
 func functionText(function string) string {
@@ -139,16 +139,8 @@ func deliverText(s subscribers.Service) string {
 
 // secretsText is a few names, and how many there are beside them.
 func secretsText(names []string, more int) string {
-	const few = 3
-	if len(names) > few {
-		more += len(names) - few
-		names = names[:few]
-	}
-	text := strings.Join(names, ", ")
-	if more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return text
+	few := names[:min(len(names), 3)]
+	return some(few, more+len(names)-len(few))
 }
 
 var errNoManifest = errors.New("no manifest was found: they are files named *.yaml or *.yml")

@@ -101,14 +101,14 @@ func readPlan(file string, problems io.Writer) (plan, *subscribers.File, error) 
 	if json.Unmarshal(text, &p) != nil || p.Schema != planSchema {
 		return plan{}, nil, fmt.Errorf("%s: %w", file, errNoPlan)
 	}
-	all, err := readManifests([]string{p.File}, problems)
+	f, err := manifestOf(p.File, problems)
 	if err != nil {
 		return plan{}, nil, err
 	}
-	if f := all[0]; f.Digest() != p.Digest || f.Env != p.Env || f.Domain != p.Domain {
+	if f.Digest() != p.Digest || f.Env != p.Env || f.Domain != p.Domain {
 		return plan{}, nil, fmt.Errorf("%s: %w", p.File, errFileChanged)
 	}
-	return p, all[0], nil
+	return p, f, nil
 }
 
 // print says what the broadcaster did.

@@ -83,7 +83,7 @@ func (d drifting) print(out io.Writer, asJSON bool, now time.Time) error {
 	fmt.Fprintf(&t, "%s/%s holds %s\n", d.Env, d.Domain, holdingText(d.Holds, now))
 	fmt.Fprintf(&t, "not subscribed: %d\n", len(d.Unsubscribed))
 	for _, r := range d.Unsubscribed {
-		fmt.Fprintf(&t, "    %s holds %s, reported %s\n", r.Service, secretsText(r.Secrets, 0), r.LastSeen.UTC().Format(time.RFC3339))
+		fmt.Fprintf(&t, "    %s holds %s, reported %s\n", r.Service, secretsText(r.Secrets, 0), when(r.LastSeen, now))
 	}
 	fmt.Fprintf(&t, "not used: %d\n", len(d.Unused))
 	for _, u := range d.Unused {

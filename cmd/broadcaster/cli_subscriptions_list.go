@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,7 +50,8 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), l)
 			}
-			return l.print(cmd.OutOrStdout(), time.Now())
+			l.print(cmd.OutOrStdout(), time.Now())
+			return nil
 		},
 	}
 	where.flags(cmd)
@@ -59,19 +59,17 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 	return cmd
 }
 
-func (l listing) print(out io.Writer, now time.Time) error {
-	var t strings.Builder
-	fmt.Fprintf(&t, "%s/%s holds %s\n", l.Env, l.Domain, holdingText(l.Holds, now))
+func (l listing) print(out io.Writer, now time.Time) {
+	fmt.Fprintf(out, "%s/%s holds %s\n", l.Env, l.Domain, holdingText(l.Holds, now))
 	if l.Holds.Digest != "" {
-		fmt.Fprintf(&t, "owner %s, onDelete %s, %d services\n", l.Owner, l.OnDelete, len(l.Services))
+		fmt.Fprintf(out, "owner %s, onDelete %s, %s\n", l.Owner, l.OnDelete, counted(len(l.Services), "service"))
 	}
-	const row = "%-28s  %-28s  %-7s  %s\n"
+	t := table{out, []int{28, 28, 7, 31}}
 	for i, s := range l.Services {
 		if i == 0 {
-			fmt.Fprintf(&t, "\n"+row, "SERVICE", "FUNCTION", "DELIVER", "SECRETS")
+			fmt.Fprintln(out)
+			t.print("SERVICE", "FUNCTION", "DELIVER", "SECRETS")
 		}
-		fmt.Fprintf(&t, row, cut(s.Name, 28), cut(functionText(s.Function), 28), deliverText(s), cut(secretsText(s.Secrets, 0), 31))
+		t.print(s.Name, functionText(s.Function), deliverText(s), secretsText(s.Secrets, 0))
 	}
-	_, err := io.WriteString(out, t.String())
-	return err
 }

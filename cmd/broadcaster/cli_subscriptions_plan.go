@@ -35,6 +35,8 @@ type plan struct {
 	// NewlyCalled and NoLongerCalled go by the secrets that the broadcaster knows.
 	NewlyCalled    []subscribers.Call `json:"newlyCalled"`
 	NoLongerCalled []subscribers.Call `json:"noLongerCalled"`
+	// Problem says why what holds could not be compared with.
+	Problem string `json:"problem,omitempty"`
 }
 
 // A switched is a field that has another value.
@@ -86,19 +88,22 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 
 // makePlan compares a file with what holds where it belongs.
 func makePlan(ctx context.Context, where place, file string, problems io.Writer) (plan, *subscribers.File, error) {
-	all, err := readManifests([]string{file}, problems)
+	f, err := manifestOf(file, problems)
 	if err != nil {
 		return plan{}, nil, err
 	}
-	f := all[0]
 	where.env, where.domain = f.Env, f.Domain
 	d, err := where.open(ctx)
 	if err != nil {
 		return plan{}, nil, err
 	}
-	holds, was, err := d.held(ctx)
+	holds, err := d.store.Holding(ctx)
 	if err != nil {
 		return plan{}, nil, err
+	}
+	was, unread := d.manifest(ctx, holds.Digest)
+	if unread != nil { // which is no reason not to replace it
+		was, _ = d.manifest(ctx, "")
 	}
 	known, err := d.known(ctx)
 	if err != nil {
@@ -108,6 +113,9 @@ func makePlan(ctx context.Context, where place, file string, problems io.Writer)
 	p := plan{
 		Schema: planSchema, Env: f.Env, Domain: f.Domain, File: file, Digest: f.Digest(), Replaces: holds,
 		Changes: was.Changes(f.Manifest), NewlyCalled: subscribers.NewCalls(before, after, known), NoLongerCalled: subscribers.NewCalls(after, before, known),
+	}
+	if unread != nil {
+		p.Problem = "what holds cannot be read, so all of the file seems to be new: " + unread.Error()
 	}
 	if was.Owner != f.Owner {
 		p.Owner = &switched{was.Owner, f.Owner}
@@ -163,6 +171,9 @@ func (p plan) print(out io.Writer, now time.Time) error {
 	fmt.Fprintf(&t, "services: %d to add, %d to change, %d to remove\n", added, changed, removed)
 	callsText(&t, "newly called", p.NewlyCalled)
 	callsText(&t, "no longer called", p.NoLongerCalled)
+	if p.Problem != "" {
+		fmt.Fprintf(&t, "problem: %s\n", p.Problem)
+	}
 	_, err := io.WriteString(out, t.String())
 	return err
 }

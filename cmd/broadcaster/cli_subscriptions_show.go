@@ -49,26 +49,40 @@ func newShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show SERVICE|SECRET",
 		Short: "Say what a service is told, or who is told of a secret, and whether pushes arrive",
-		Long: `Say what a service is told, or, of a secret's whole name, who is told of it: by which pattern, through which functions,
+		Long: `Say what a service is told, or who is told of a secret, named wholly or by what follows /bank/{env}/{domain}/: by which pattern, through which functions,
 and whether a change would be pushed to them now. If not, why: the tags and the reports are looked at as the broadcaster
 does before each push. It changes nothing.
 
 Exit codes: 0 done, 1 failed or not subscribed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster subscriptions show payments-api --env prod --domain payments
-  broadcaster subscriptions show /bank/prod/payments/neon/connection-string --env prod --domain payments --json`,
+  broadcaster subscriptions show neon/connection-string --env prod --domain payments --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{cmd.CommandPath() + " takes a service's name, or a secret's"}
 			}
 			return nil
 		},
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+			secrets, directive := where.completeSecret(cmd, args, word)
+			if len(args) == 0 {
+				services, _ := where.completeService(cmd, args, word)
+				secrets = append(services, secrets...)
+			}
+			return secrets, directive
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			about := args[0]
+			if strings.ContainsAny(about, "/:") { // no service's name has one
+				var err error
+				if about, err = where.secret(about); err != nil {
+					return err
+				}
+			}
 			d, err := where.open(cmd.Context())
 			if err != nil {
 				return err
 			}
-			s, err := d.show(cmd.Context(), args[0])
+			s, err := d.show(cmd.Context(), about)
 			if err != nil {
 				return err
 			}
@@ -159,7 +173,7 @@ func (s showing) print(out io.Writer, now time.Time) error {
 		if !s.Known {
 			note = ", of which the broadcaster does not know"
 		}
-		fmt.Fprintf(&t, "%s%s: %d subscriptions\n", s.Secret, note, len(s.Subscriptions))
+		fmt.Fprintf(&t, "%s%s: %s\n", s.Secret, note, counted(len(s.Subscriptions), "subscription"))
 	}
 	for _, is := range s.Subscriptions {
 		fmt.Fprintf(&t, "\n%s\n  patterns: %s\n", is.Name, strings.Join(is.Secrets, ", "))
@@ -178,8 +192,7 @@ func (s showing) print(out io.Writer, now time.Time) error {
 		if is.Environments == 0 {
 			t.WriteString("  no environment has reported this service's name\n")
 		} else {
-			fmt.Fprintf(&t, "  reported by %d environments, the last time %s (%v ago)\n",
-				is.Environments, is.LastReport.UTC().Format(time.RFC3339), now.Sub(is.LastReport).Round(time.Second))
+			fmt.Fprintf(&t, "  reported by %s, the last time %s\n", counted(is.Environments, "environment"), when(is.LastReport, now))
 		}
 	}
 	_, err := io.WriteString(out, t.String())

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -20,26 +16,10 @@ func appliedManifest() string {
 	return strings.NewReplacer(`deliver: pull`, `deliver: push, function: payments-api`, `secrets: ["**"]`, `secrets: ["**"], deliver: pull`).Replace(packagedManifest)
 }
 
-// apply sends the order to apply a manifest, as somebody who proves who they are.
+// apply sends the order to apply a manifest in the place of another.
 func (l *lab) apply(manifest, replaces string, dry bool) (applyAnswer, error) {
 	l.Helper()
-	time.Sleep(time.Second)
-	details, err := json.Marshal(application{Replaces: subscribers.Digest([]byte(replaces)), Manifest: manifest})
-	if err != nil {
-		l.Fatal(err)
-	}
-	o := order{Name: "apply", Env: "prod", Domain: "payments", Reason: "PAY-12", DryRun: dry, Details: details}
-	l.handler.callers = vouching{"proof " + o.digest(): oncall}
-	payload, err := json.Marshal(commandPayload{&command{o, "proof"}})
-	if err != nil {
-		l.Fatal(err)
-	}
-	ctx := lambdacontext.NewContext(l.Context(), &lambdacontext.LambdaContext{
-		AwsRequestID: fmt.Sprint("request-", time.Now().Unix()), InvokedFunctionArn: "arn:aws:lambda:eu-west-2:" + account + ":function:prod-payments-broadcaster:apply",
-	})
-	is, err := l.handler.serve(ctx, payload)
-	a, _ := is.(applyAnswer)
-	return a, err
+	return give[applyAnswer](l, "apply", dry, application{Replaces: subscribers.Digest([]byte(replaces)), Manifest: manifest})
 }
 
 // outcomesOf says how the deliveries of a revision ended.
@@ -65,7 +45,7 @@ func TestApply(t *testing.T) {
 			t.Fatalf("packaged: %+v, %v, %v", h, err, problem)
 		}
 		a, err := l.apply(appliedManifest(), packagedManifest, true)
-		if err != nil || !a.DryRun || a.Was.Digest != h.Digest || a.Is.Reason != "PAY-12" || a.Is.By != oncall {
+		if err != nil || !a.DryRun || a.Was.Digest != h.Digest || a.Is.Reason != "INC-4711" || a.Is.By != oncall {
 			t.Errorf("dry run: %+v, %v", a, err)
 		}
 		l.receive(messages(moved(neon, l.put(t, neon, "one"))))

@@ -17,7 +17,7 @@ const (
 
 // invalidateDetails are what an order to invalidate is about.
 type invalidateDetails struct {
-	Secret string `json:"secret"` // its name or ARN
+	ID string `json:"id"` // the secret's name or ARN
 }
 
 // An invalidateAnswer is what the broadcaster did, or would do.
@@ -56,7 +56,7 @@ func invalidate(ctx context.Context, h *handler, c call) (any, error) {
 	if err := json.Unmarshal(c.Details, &details); err != nil {
 		return nil, fmt.Errorf("reading which secret is meant: %w", err)
 	}
-	s, err := events.Named(details.Secret)
+	s, err := events.Named(details.ID)
 	if err != nil {
 		return nil, err
 	}

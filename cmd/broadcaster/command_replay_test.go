@@ -154,8 +154,8 @@ func TestAReplayThatIsRefused(t *testing.T) {
 			details any
 			want    string
 		}{
-			"nothing":         {replayDetails{From: fromStore}, "one command replays 1 to 100 deliveries"},
-			"too much":        {replayDetails{From: fromStore, Deliveries: make([]invalidation.Missed, 101)}, "one command replays 1 to 100 deliveries"},
+			"nothing":         {replayDetails{From: fromStore}, "one command replays 1 to 50 deliveries"},
+			"too much":        {replayDetails{From: fromStore, Deliveries: make([]invalidation.Missed, 51)}, "one command replays 1 to 50 deliveries"},
 			"nowhere":         {replayDetails{From: "s3", About: "x"}, "what is replayed comes from store, dlq or archive"},
 			"nothing said":    {replayDetails{From: fromArchive}, "what is replayed must be said in one line of at most 500 bytes"},
 			"two lines":       {replayDetails{From: fromArchive, About: "a\nb"}, "what is replayed must be said in one line of at most 500 bytes"},

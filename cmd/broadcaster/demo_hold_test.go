@@ -72,7 +72,9 @@ func TestADemoThatIsHeldTakesEveryCommand(t *testing.T) {
 	h.follow()
 	// There is neither a trail nor a rule: doctor says so, and finds the rest well.
 	_, found, _ := h.run("doctor", "--env", "demo", "--domain", "payments")
-	for _, well := range []string{"function", "command pause", "command invalidate", "command replay"} {
+	for _, well := range []string{
+		"function", "command pause", "command invalidate", "command replay", "command apply", "subscriptions, packaged with the deployment",
+	} {
 		if !strings.Contains(found, "ok    "+well+"\n") {
 			t.Errorf("doctor does not find %s:\n%s", well, found)
 		}

@@ -76,7 +76,7 @@ func metrics() []metric {
 		{missedFound, asCount, "Sum", eachTick, "Changes whose events never came: the tick found and appended them."},
 		{behind, asCount, "Maximum", eachTick, "Environments whose newest report is of an older revision and was made later than `CheckEvery` after the next one's append."},
 		{checkFailures, asCount, "Sum", eachTick, "Failed reads of the log that environments have told of since the tick before."},
-		{appendToAck, asTime, "p99", ifAny, "From a revision's append to a function's ack of it. One value per acknowledged delivery."},
+		{appendToAck, asTime, "p99", ifAny, "From a revision's append to a function's ack of it. One value per acknowledged delivery; none of a replayed one."},
 		{acknowledged, asCount, "Sum", eachInvocation, "Deliveries that ended as acknowledged."},
 		{undelivered, asCount, "Sum", eachInvocation, "Deliveries that ended as failed."},
 		{skipped, asCount, "Sum", eachInvocation, "Deliveries that ended as skipped: the log alone tells those functions."},

@@ -29,8 +29,9 @@ type past struct {
 	t   *testing.T
 	now time.Time
 
-	mu    sync.Mutex
-	asked map[string]bool // which of AWS's actions
+	mu     sync.Mutex
+	asked  map[string]int                                           // how often each of AWS's actions was
+	answer func(out http.ResponseWriter, action string, n int) bool // the n-th of an action, in AWS's place, if it returns true
 }
 
 const neonLogin = "neon/connection-string"
@@ -49,15 +50,16 @@ func newPast(t *testing.T) *past {
 		t.Fatal(err)
 	}
 	lambda := httputil.NewSingleHostReverseProxy(at)
-	p := &past{History: h, t: t, now: day("10:30:00"), asked: map[string]bool{}}
+	p := &past{History: h, t: t, now: day("10:30:00"), asked: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		switch service, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), "."); service {
 		case "AmazonSQS":
 			p.ask("sqs:" + operation)
 			messages.ServeHTTP(out, r)
 		case "DynamoDB_20120810":
-			p.ask("dynamodb:" + operation)
-			h.Tables.ServeHTTP(out, r)
+			if n := p.ask("dynamodb:" + operation); p.answer == nil || !p.answer(out, "dynamodb:"+operation, n) {
+				h.Tables.ServeHTTP(out, r)
+			}
 		default:
 			p.ask("lambda:" + strings.Replace(path.Base(r.URL.Path), "configuration", "GetFunctionConfiguration", 1))
 			lambda.ServeHTTP(out, r)
@@ -88,10 +90,12 @@ func newPast(t *testing.T) *past {
 	return p
 }
 
-func (p *past) ask(action string) {
+// ask notes an action and returns how often it was.
+func (p *past) ask(action string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.asked[action] = true
+	p.asked[action]++
+	return p.asked[action]
 }
 
 // withDeadLetters returns the broadcaster's queue, in which messages were parked.

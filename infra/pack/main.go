@@ -1,6 +1,5 @@
-// Command pack puts what is deployed into a zip, and what that is made of into a bill of materials: the function with its
-// manifests, or the extension as a layer. The same input gives the same bytes: no time, no path and no user of the machine
-// is in them.
+// Command pack puts what is deployed into one zip, and what that is made of into a bill of materials. The same input gives the
+// same bytes: no time, no path and no user of the machine is in them.
 package main
 
 import (
@@ -10,6 +9,7 @@ import (
 	"debug/buildinfo"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -24,33 +24,29 @@ import (
 
 func main() {
 	bootstrap := flag.String("bootstrap", "dist/bootstrap", "the function's binary")
-	manifests := flag.String("subscriptions", "infra/subscriptions", "the folder of manifests, {env}/{domain}.yaml")
-	extension := flag.String("extension", "", "the extension's binary, to pack that as a layer instead")
-	name := flag.String("name", "broadcaster", "what the zip and the bill of materials are called")
-	dist := flag.String("dist", "dist", "the folder to write them to")
+	as := flag.String("as", "bootstrap", "where the binary stands in the zip; Lambda starts an extension from extensions/")
+	name := flag.String("name", "broadcaster", "what to call the zip and its bill of materials")
+	manifests := flag.String("subscriptions", "infra/subscriptions", "the folder of manifests, {env}/{domain}.yaml; empty for a function that needs none")
+	dist := flag.String("dist", "dist", "the folder to write {name}.zip and {name}.cdx.json to")
 	flag.Parse()
-	err := error(nil)
-	if *extension != "" {
-		err = run(os.Stdout, *extension, *dist, *name, packLayer)
-	} else {
-		err = run(os.Stdout, *bootstrap, *dist, *name, func(to io.Writer, program []byte) (string, error) {
-			return packFunction(to, program, os.DirFS(*manifests))
-		})
-	}
-	if err != nil {
+	if err := run(os.Stdout, *bootstrap, *as, *manifests, filepath.Join(*dist, *name)); err != nil {
 		fmt.Fprintln(os.Stderr, "pack:", err)
 		os.Exit(1)
 	}
 }
 
-// run packs a binary. pack says what is in the zip beside it.
-func run(out io.Writer, binary, dist, name string, pack func(to io.Writer, program []byte) (beside string, err error)) error {
-	program, err := os.ReadFile(binary) //nolint:gosec // the path is the point
+// run writes the zip and the bill of materials, whose paths are to without their endings.
+func run(out io.Writer, bootstrap, as, manifests, to string) error {
+	program, err := os.ReadFile(bootstrap) //nolint:gosec // the path is the point
 	if err != nil {
 		return fmt.Errorf("reading the binary: %w", err)
 	}
+	var folder fs.FS
+	if manifests != "" {
+		folder = os.DirFS(manifests)
+	}
 	var packed bytes.Buffer
-	beside, err := pack(&packed, program)
+	count, err := pack(&packed, as, program, folder)
 	if err != nil {
 		return err
 	}
@@ -63,21 +59,23 @@ func run(out io.Writer, binary, dist, name string, pack func(to io.Writer, progr
 	if err != nil {
 		return fmt.Errorf("writing the bill of materials: %w", err)
 	}
-	for name, content := range map[string][]byte{name + ".zip": packed.Bytes(), name + ".cdx.json": append(bill, '\n')} {
-		if err := os.WriteFile(filepath.Join(dist, name), content, 0o644); err != nil { //nolint:gosec // for everybody to read
-			return fmt.Errorf("writing %s: %w", name, err)
+	for file, content := range map[string][]byte{to + ".zip": packed.Bytes(), to + ".cdx.json": append(bill, '\n')} {
+		if err := os.WriteFile(file, content, 0o644); err != nil { //nolint:gosec // for everybody to read
+			return fmt.Errorf("writing %s: %w", file, err)
 		}
 	}
-	fmt.Fprintf(out, "%s: %d bytes%s, sha256 %x\n", filepath.Join(dist, name+".zip"), packed.Len(), beside, digest)
-	fmt.Fprintf(out, "%s: %d modules\n", filepath.Join(dist, name+".cdx.json"), len(info.Deps))
+	fmt.Fprintf(out, "%s.zip: %d bytes, %d manifests, sha256 %x\n", to, packed.Len(), count, digest)
+	fmt.Fprintf(out, "%s.cdx.json: %d modules\n", to, len(info.Deps))
 	return nil
 }
 
-// add packs one file.
-func add(to *zip.Writer, name string, mode fs.FileMode, content []byte) error {
+// An archive is a zip without times.
+type archive struct{ zip *zip.Writer }
+
+func (a archive) add(name string, mode fs.FileMode, content []byte) error {
 	header := &zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)} // the first that a zip can say
 	header.SetMode(mode)
-	file, err := to.CreateHeader(header)
+	file, err := a.zip.CreateHeader(header)
 	if err == nil {
 		_, err = file.Write(content)
 	}
@@ -87,26 +85,25 @@ func add(to *zip.Writer, name string, mode fs.FileMode, content []byte) error {
 	return nil
 }
 
-// packLayer writes the extension where Lambda starts it from
-// (https://docs.aws.amazon.com/lambda/latest/dg/extensions-configuration.html).
-func packLayer(to io.Writer, program []byte) (beside string, err error) {
-	archive := zip.NewWriter(to)
-	if err := add(archive, "extensions/secret-broadcaster", 0o755, program); err != nil {
-		return "", err
+// pack writes the binary, and every manifest unless manifests is nil.
+func pack(to io.Writer, as string, program []byte, manifests fs.FS) (count int, err error) {
+	a := archive{zip.NewWriter(to)}
+	if err := a.add(as, 0o755, program); err != nil {
+		return 0, err
 	}
-	if err := archive.Close(); err != nil {
-		return "", fmt.Errorf("packing: %w", err)
+	if manifests != nil {
+		if count, err = a.addManifests(manifests); err != nil {
+			return 0, err
+		}
 	}
-	return "", nil
+	if err := a.zip.Close(); err != nil {
+		return 0, fmt.Errorf("packing: %w", err)
+	}
+	return count, nil
 }
 
-// packFunction writes the binary and every manifest, which has to be valid: a function does not start with one that is not.
-func packFunction(to io.Writer, program []byte, manifests fs.FS) (beside string, err error) {
-	archive := zip.NewWriter(to)
-	if err := add(archive, "bootstrap", 0o755, program); err != nil {
-		return "", err
-	}
-	count := 0
+// addManifests adds every manifest, which has to be valid: a function does not start with one that is not.
+func (a archive) addManifests(manifests fs.FS) (count int, err error) {
 	err = fs.WalkDir(manifests, ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) == ".md" {
 			return err
@@ -124,16 +121,10 @@ func packFunction(to io.Writer, program []byte, manifests fs.FS) (beside string,
 			return fmt.Errorf("reading %s: %w", path, err)
 		}
 		count++
-		return add(archive, "subscriptions/"+path, 0o644, content)
+		return a.add("subscriptions/"+path, 0o644, content)
 	})
-	switch {
-	case err != nil:
-		return "", err
-	case count == 0:
-		return "", fmt.Errorf("there is no manifest, and so no domain to deploy")
+	if err == nil && count == 0 {
+		err = errors.New("there is no manifest, and so no domain to deploy")
 	}
-	if err := archive.Close(); err != nil {
-		return "", fmt.Errorf("packing: %w", err)
-	}
-	return fmt.Sprintf(", %d manifests", count), nil
+	return count, err
 }

@@ -59,8 +59,10 @@ func TestTheFailedDeliveriesOfASelection(t *testing.T) {
 		}
 	}
 	before := w.transport.count("Query")
-	for range history.Failed(t.Context(), w.store, w.store, history.Selection{Since: began.Add(5 * time.Hour)}) {
-		continue
+	for _, err := range history.Failed(t.Context(), w.store, w.store, history.Selection{Since: began.Add(5 * time.Hour)}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	if queries := w.transport.count("Query") - before; queries != 3 { // log, audit records, and one revision's deliveries
 		t.Errorf("%d queries: what is too old was read", queries)

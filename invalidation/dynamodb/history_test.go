@@ -117,6 +117,49 @@ func TestAHistoryThatCannotBeRead(t *testing.T) {
 	}
 }
 
+// TestOutcomesAreThoseOfAService, or all, over many pages; a service whose name begins as another's is another.
+func TestOutcomesAreThoseOfAService(t *testing.T) {
+	w := newWorld(t)
+	var all []invalidation.Delivery
+	for n := range 300 {
+		for _, service := range []string{"api", "api-2"} {
+			all = append(all, invalidation.Delivery{
+				Revision: 7, Hash: "77ab", Subscription: service, Function: fmt.Sprint("function-", n), Outcome: invalidation.Undelivered, Error: strings.Repeat("x", 5000),
+			})
+		}
+	}
+	if err := w.store.Record(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	for service, want := range map[string]int{"": 600, "api": 300, "api-2": 300, "ap": 0} {
+		n := 0
+		for d, err := range w.store.Outcomes(t.Context(), 7, service) {
+			if n++; err != nil || service != "" && d.Subscription != service {
+				t.Fatalf("%q: %+v, %v", service, d, err)
+			}
+		}
+		if n != want {
+			t.Errorf("%q: %d, want %d", service, n, want)
+		}
+	}
+	before := w.transport.count("Query")
+	for _, err := range w.store.Outcomes(t.Context(), 7, "") {
+		if err != nil {
+			t.Error(err)
+		}
+		break
+	}
+	if pages := w.transport.count("Query") - before; pages != 1 {
+		t.Errorf("whoever ends early has read %d pages", pages)
+	}
+	w.transport.refuse(`{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"Requested resource not found"}`)
+	for _, err := range w.store.Outcomes(t.Context(), 7, "") {
+		if err == nil || !strings.Contains(err.Error(), "of table operations: ") {
+			t.Errorf("a table that is missing: %v", err)
+		}
+	}
+}
+
 // remove takes a revision's item away, as a restore of one table may.
 func (w *world) remove(table, partition string, revision int64) {
 	w.t.Helper()

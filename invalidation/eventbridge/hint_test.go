@@ -1,6 +1,7 @@
 package eventbridge_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
@@ -75,15 +77,60 @@ func TestAHintArrives(t *testing.T) {
 	}
 }
 
+// golden reads what the Node helper's tests read as well.
+func golden(t *testing.T, name string, into any) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAHintIsTheGoldenEntry: the same from each helper.
+func TestAHintIsTheGoldenEntry(t *testing.T) {
+	var want, got any
+	golden(t, "hint.json", &want)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
+			t.Error(err)
+		}
+		_, _ = w.Write([]byte(`{"FailedEntryCount":0,"Entries":[{"EventId":"e"}]}`))
+	}))
+	t.Cleanup(server.Close)
+	if err := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default").Hint(t.Context(), neon); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // TestANameThatWouldBeIgnoredIsAnError, and nothing is sent.
 func TestANameThatWouldBeIgnoredIsAnError(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("something was sent") }))
+	sent := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		sent++
+		_, _ = w.Write([]byte(`{"FailedEntryCount":0,"Entries":[{"EventId":"e"}]}`))
+	}))
 	t.Cleanup(server.Close)
 	h := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default")
-	for _, name := range []string{"", "mySecret", "arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + neon + "-a1B2c3", "/bank/prod", neon + "\x00"} {
+	var names struct{ Taken, Refused []string }
+	golden(t, "names.json", &names)
+	for _, name := range names.Taken {
+		if err := h.Hint(t.Context(), name); err != nil {
+			t.Errorf("%q: got %v", name, err)
+		}
+	}
+	for _, name := range append(names.Refused, neon+strings.Repeat("x", 512)) {
 		if err := h.Hint(t.Context(), name); !errors.Is(err, eventbridge.ErrName) {
 			t.Errorf("%q: got %v", name, err)
 		}
+	}
+	if sent != len(names.Taken) || sent == 0 {
+		t.Errorf("%d hints were sent for %d names", sent, len(names.Taken))
 	}
 }
 

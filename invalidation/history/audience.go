@@ -201,6 +201,12 @@ func (w *waiter) lookAtFunctions(ctx context.Context, audience []*member) {
 			if w.cfg.Timeouts != nil {
 				t.longest, t.err = w.cfg.Timeouts.Timeout(ctx, function)
 			}
+			switch {
+			case errors.Is(t.err, invalidation.ErrNoFunction):
+				t.err = invalidation.ErrNoFunction
+			case t.err != nil: // of ten thousand functions: what an SDK's error holds beside its text would be too much
+				t.err = errors.New(t.err.Error())
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			w.timeouts[function] = t

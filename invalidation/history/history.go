@@ -92,11 +92,15 @@ func New(cfg Config) (*Reader, error) {
 	return &Reader{cfg}, nil
 }
 
-// ErrUnknown: the broadcaster has never seen the secret, or nobody has ever reported the service.
-var ErrUnknown = errors.New("not known to the broadcaster")
-
-// ErrForeign: the secret is of another domain.
-var ErrForeign = errors.New("not a secret of this domain")
+// Errors of a Reader.
+var (
+	// ErrUnknown: the broadcaster has never seen the secret, or nothing was heard of the service.
+	ErrUnknown = errors.New("not known to the broadcaster")
+	// ErrForeign: the secret is of another domain.
+	ErrForeign = errors.New("not a secret of this domain")
+	// ErrNotYet: what was waited for has not come, or cannot come by itself.
+	ErrNotYet = errors.New("not yet")
+)
 
 // Name returns the full name of a secret of the domain. It may be told by that, by what follows /bank/{env}/{domain}/, or by
 // its ARN, with its suffix or without.

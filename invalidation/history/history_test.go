@@ -34,22 +34,23 @@ func TestTheNameOfASecret(t *testing.T) {
 	h := historytest.New(t)
 	h.Moved(neon, 1, noon())
 	h.Moved("neon/with-a1b2c3", 1, noon()) // an end like an ARN's suffix, of which only the ARN tells
-	for id, want := range map[string]string{
-		historytest.Name(neon):              historytest.Name(neon),
-		neon:                                historytest.Name(neon),
-		historytest.ARN(neon):               historytest.Name(neon),
-		historytest.ARN("neon/with-a1b2c3"): historytest.Name("neon/with-a1b2c3"),
-		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + historytest.Name(neon):               historytest.Name(neon),
-		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + historytest.Name("neon/with-a1b2c3"): historytest.Name("neon/with-a1b2c3"),
-		"/bank/prod/kyc/neon/password":                                                      "not a secret of this domain",
-		"/bank/prod/payments-archive/password":                                              "not a secret of this domain",
-		"arn:aws:secretsmanager:eu-west-2:111122223333:secret:/bank/prod/kyc/neon/password": "not a secret of this domain",
-		"arn:aws:secretsmanager":                                                            "not a secret of this domain",
-		historytest.ARN("neon/other"):                                                       "not known to the broadcaster",
+	partial := func(name string) string { return "arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + name }
+	for _, c := range []struct{ id, want string }{
+		{historytest.Name(neon), historytest.Name(neon)},
+		{neon, historytest.Name(neon)},
+		{historytest.ARN(neon), historytest.Name(neon)},
+		{partial(historytest.Name(neon)), historytest.Name(neon)},
+		{historytest.ARN("neon/with-a1b2c3"), historytest.Name("neon/with-a1b2c3")},
+		{partial(historytest.Name("neon/with-a1b2c3")), historytest.Name("neon/with-a1b2c3")},
+		{"/bank/prod/kyc/neon/password", "not a secret of this domain"},
+		{"/bank/prod/payments-archive/password", "not a secret of this domain"},
+		{partial("/bank/prod/kyc/neon/password"), "not a secret of this domain"},
+		{"arn:aws:secretsmanager", "not a secret of this domain"},
+		{historytest.ARN("neon/other"), "not known to the broadcaster"},
 	} {
-		name, err := readerOf(t, on(h)).Name(t.Context(), id)
-		if name != want && (err == nil || !strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: %q, %v", id, name, err)
+		name, err := readerOf(t, on(h)).Name(t.Context(), c.id)
+		if name != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %q, %v", c.id, name, err)
 		}
 	}
 }
@@ -175,6 +176,17 @@ func TestHowASecretStoodAtATime(t *testing.T) {
 	}
 }
 
+// TestAServiceHasAppliedItWhenAllItsFunctionsHave: one of them is not enough.
+func TestAServiceHasAppliedItWhenAllItsFunctionsHave(t *testing.T) {
+	h := historytest.New(t)
+	row := h.Moved(neon, 1, noon())
+	h.Deliver(row, historytest.Acked(row, "api", "e1", 0, wire.Applied), historytest.Owed(row, "api", 0, invalidation.Undelivered, invalidation.Throttled))
+	then, err := readerOf(t, on(h)).At(t.Context(), historytest.Name(neon), noon().Add(time.Minute))
+	if err != nil || len(then.Applied) != 0 || !slices.Equal(then.Others, []string{"api"}) {
+		t.Errorf("%+v, %v", then, err)
+	}
+}
+
 func TestChangesOfATime(t *testing.T) {
 	h := historytest.New(t)
 	for minute := range 30 {
@@ -216,7 +228,10 @@ func TestChangesOfATime(t *testing.T) {
 	if got := strings.Count(list(-100, 100), " "); got != 29 {
 		t.Errorf("all: %d", got+1)
 	}
-	for range readerOf(t, on(h)).Changes(t.Context(), noon(), noon().Add(time.Hour)) {
+	for _, err := range readerOf(t, on(h)).Changes(t.Context(), noon(), noon().Add(time.Hour)) {
+		if err != nil {
+			t.Error(err)
+		}
 		break // whoever ends early ends all
 	}
 }
@@ -313,6 +328,12 @@ func TestHealth(t *testing.T) {
 	if is, err = r.Health(t.Context(), h.Store, parked(0)); err != nil || !is.Canary.Served || !is.Canary.Reported.Equal(row.Time.Add(3*time.Second)) {
 		t.Errorf("a canary that has reported: %+v, %v", is.Canary, err)
 	}
+	cannot := historytest.Holding("secret-broadcaster/canary", 2)
+	cannot.Outcome = wire.Failed
+	h.Report(historytest.Report("secret-broadcaster-canary", "c1", row.Time.Add(4*time.Second), 2, cannot))
+	if is, err = r.Health(t.Context(), h.Store, parked(0)); err != nil || is.Canary.Served {
+		t.Errorf("a canary that cannot use it: %+v, %v", is.Canary, err)
+	}
 	cfg.Now = func() time.Time { return noon().Add(3 * time.Hour) }
 	if is, err = readerOf(t, cfg).Health(t.Context(), h.Store, parked(0)); err != nil || is.Lag != 0 || is.LongestLag != 0 {
 		t.Errorf("two hours later: %+v, %v", is, err)
@@ -352,7 +373,10 @@ func TestFollow(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
-		for range readerOf(t, on(h)).Follow(t.Context(), 2) {
+		for _, err := range readerOf(t, on(h)).Follow(t.Context(), 2) {
+			if err != nil {
+				t.Error(err)
+			}
 			break
 		}
 	})

@@ -198,9 +198,7 @@ func (g *Group) next(env, domain string) string {
 		return command("doctor", "")
 	case g.Reason == string(invalidation.Paused):
 		return command("resume", why)
-	case g.How == MissedPending && of == "":
-		return command("status", "") // it is tried again by itself
-	case g.How == MissedPending, g.Reason == string(invalidation.NotApplied) && of != "":
+	case g.How == MissedPending: // it is tried again by itself
 		return command("status", of)
 	}
 	switch invalidation.Reason(g.Reason) {

@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,9 +19,6 @@ const (
 	// late is how long Secrets Manager may answer with a version of before a change.
 	late = time.Minute
 )
-
-// ErrNotYet: what was waited for has not come, or cannot come by itself.
-var ErrNotYet = errors.New("not yet")
 
 // Awaited says what Wait waits for.
 type Awaited struct {
@@ -102,9 +98,9 @@ func (r *Reader) Wait(ctx context.Context, a Awaited) (Waited, error) {
 		case a.Within > 0 && (!now.Before(w.until) || target.After(w.until)):
 			return is, fmt.Errorf("%w: %v were given", ErrNotYet, a.Within)
 		}
-		again := now.Add(max(lookEvery, 4*now.Sub(began))) // a large domain is not looked at all the time
-		if !target.IsZero() {
-			again = target
+		again := target
+		if !target.After(began) { // it is not the time that is missing: look now and then, at a large domain less often
+			again = now.Add(max(lookEvery, 4*now.Sub(began)))
 		}
 		if a.Within > 0 && w.until.Before(again) {
 			again = w.until

@@ -323,6 +323,19 @@ func TestAnOldChangeNeedsNoWaiting(t *testing.T) {
 	})
 }
 
+// TestNobodyIsAskedAllTheTime although the time has come, as long as it is not known whom it concerns.
+func TestNobodyIsAskedAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := historytest.New(t)
+		h.Moved(neon, 1, time.Now().Add(-time.Hour)) // and nothing is delivered
+		began := time.Now()
+		is, err := readerOf(t, on(h)).Wait(t.Context(), history.Awaited{Name: historytest.Name(neon), Certain: true, Within: 10 * time.Second})
+		if !errors.Is(err, history.ErrNotYet) || is.Problem != "its fan-out is under way" || time.Since(began) != 10*time.Second {
+			t.Errorf("after %v: %+v, %v", time.Since(began), is, err)
+		}
+	})
+}
+
 // TestADateThatIsAheadMovesNothing: whoever waits counts from when they see the row, whatever the broadcaster's clock says.
 func TestADateThatIsAheadMovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -69,6 +69,34 @@ func TestALookAtAFunctionOfTheLocalHost(t *testing.T) {
 	}
 }
 
+// TestTheTimeoutOfAFunctionOfTheLocalHost: by each name that Lambda takes.
+func TestTheTimeoutOfAFunctionOfTheLocalHost(t *testing.T) {
+	host, err := functions.New(functions.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = host.Close() })
+	if err := host.Deploy(functions.Function{Name: "payments-api", Command: []string{os.Args[0]}, Aliases: []string{"live"}, Timeout: 42 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	look := lookingAt(host.Endpoint())
+	for _, name := range []string{"payments-api", "payments-api:live", apiARN, apiARN + ":live", apiARN + ":$LATEST"} {
+		if got, err := look.Timeout(t.Context(), name); err != nil || got != 42*time.Second {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"payments-old", "payments-api:next", apiARN + ":next"} {
+		if _, err := look.Timeout(t.Context(), name); !errors.Is(err, invalidation.ErrNoFunction) {
+			t.Errorf("%s: got %v, want that it does not exist", name, err)
+		}
+	}
+	server := httptest.NewServer(lambdaAPI{"/2015-03-31/functions/payments-api/configuration": "!AccessDeniedException"})
+	t.Cleanup(server.Close)
+	if _, err := lookingAt(server.URL).Timeout(t.Context(), "payments-api"); !errors.Is(err, invalidation.ErrNotPermitted) {
+		t.Errorf("refused: got %v", err)
+	}
+}
+
 // A lambdaAPI answers by path what Lambda is documented to answer.
 type lambdaAPI map[string]string
 

@@ -76,4 +76,6 @@ type Counts struct {
 	Invalidated   int64 `json:"invalidated"`   // cached secrets marked for refetch or evicted; in observe mode: would have been
 	Uncertain     int64 `json:"uncertain"`     // reads served although the log could not be read: the first exception of G1
 	Outdated      int64 `json:"outdated"`      // reads served although a newer version was known but could not be fetched: the second
+	// ReportFailures are reports that were not written: the next that is tells of them.
+	ReportFailures int64 `json:"reportFailures"`
 }

@@ -321,7 +321,7 @@ func TestGoldenReports(t *testing.T) {
 			verified(outcome(connectionString, version1, wire.Applied)),
 			because(outcome("/bank/prod/payments/neon/password", version1, wire.Failed), "the new version could not be fetched"),
 		},
-		Counts: wire.Counts{Checks: 3600, CheckFailures: 2, Fetches: 25, FetchFailures: 1, LateAnswers: 1, Invalidated: 2, Uncertain: 3, Outdated: 4},
+		Counts: wire.Counts{Checks: 3600, CheckFailures: 2, Fetches: 25, FetchFailures: 1, LateAnswers: 1, Invalidated: 2, Uncertain: 3, Outdated: 4, ReportFailures: 1},
 	}
 	cases := map[string]wire.Report{
 		"current":             current,

@@ -50,6 +50,7 @@ type Cache struct {
 	recent  []cursor // the last rows seen, to tell a true push from a forged one
 	marks   uint64   // how often anything was marked, or would have been
 	check   *check   // the one on its way, or nil
+	reads   uint64   // of the log that have begun
 	breaker breaker
 	counts  wire.Counts
 	report  reporting

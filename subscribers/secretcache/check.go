@@ -25,11 +25,24 @@ var (
 	errGap      = errors.New("the change log has a gap")
 )
 
-// A check is one read of the log on its way. All who need one share it.
+// A check is one look at the log on its way. All who need one share it.
 type check struct {
-	done  chan struct{}
-	begun instant
-	err   error // set before done is closed
+	done    chan struct{}
+	begun   instant
+	awaited bool  // a fetch waits for it, and sees to the report then; Cache.mu guards it
+	err     error // set before done is closed
+}
+
+// A logRead is one of the at most two reads of a check.
+type logRead struct {
+	from cursor
+	sent instant // what it finds counts from here: what was appended later may be missing from the answer
+}
+
+// beginRead begins a read of the log. The caller holds mu.
+func (c *Cache) beginRead(now instant) logRead {
+	c.reads++
+	return logRead{c.cursor, now}
 }
 
 // certain reports whether what is served now has a check behind it that is young enough.
@@ -96,20 +109,22 @@ func (c *Cache) startCheck(now instant, force bool) *check {
 		return nil
 	}
 	c.check = k
-	go c.runCheck(k)
+	go c.runCheck(k, c.beginRead(now)) // begun here: whatever the caller fetches now is sent after it
 	return k
 }
 
-func (c *Cache) runCheck(k *check) {
+func (c *Cache) runCheck(k *check, first logRead) {
 	defer close(k.done)
-	for range 2 { // the second on a fresh connection
-		if k.err = c.checkOnce(); k.err == nil {
-			break
-		}
+	if k.err = c.readLog(first); k.err != nil {
+		c.mu.Lock()
+		second := c.beginRead(c.now())
+		c.mu.Unlock()
+		k.err = c.readLog(second) // on a fresh connection
 	}
 	now := c.now()
 	c.mu.Lock()
 	c.check = nil
+	awaited := k.awaited
 	message := c.breaker.note(k.err, now)
 	if k.err != nil {
 		c.counts.CheckFailures++
@@ -125,18 +140,16 @@ func (c *Cache) runCheck(k *check) {
 	default:
 		c.cfg.Logger.Info(message)
 	}
-	c.startReport()
+	if !awaited {
+		c.startReport()
+	}
 }
 
-// checkOnce reads what is newer than the cursor and applies it.
-func (c *Cache) checkOnce() error {
+// readLog reads what is newer than the cursor and applies it.
+func (c *Cache) readLog(r logRead) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.CheckTimeout)
 	defer cancel()
-	c.mu.Lock()
-	from := c.cursor
-	c.mu.Unlock()
-
-	sent := c.now() // a check counts from before it was sent: what was appended later may be missing from the answer
+	from, sent := r.from, r.sent
 	if from.revision > 0 {
 		page, err := c.cfg.Log.Since(ctx, from.revision, maxBehind+2)
 		if err != nil {
@@ -195,11 +208,13 @@ func (at cursor) followedBy(row wire.Row) error {
 	return nil
 }
 
-// startAtHead marks whatever is cached, since nobody knows what it has missed, and begins at the newest row.
+// startAtHead marks whatever is cached, since nobody knows what it has missed, and begins at the newest row. A fetch that
+// was sent after this read of the log has missed nothing that the rows do not tell, and goes on.
 func (c *Cache) startAtHead(page Page, sent instant) error {
 	landed := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	beside := c.fetchesBeside()
 	if c.cfg.Mode == On || c.cursor.revision > 0 { // who observes reads beside its first check, and has missed nothing by that
 		c.markAll()
 	}
@@ -209,11 +224,10 @@ func (c *Cache) startAtHead(page Page, sent instant) error {
 				return err
 			}
 		}
-		c.remember(cursorOf(row))
-		for _, change := range row.Changes {
-			c.learn(change, row, page, landed)
-			c.applyTo(change) // a deletion leaves nothing to fall back to
-		}
+		c.applyRow(row, page, landed) // a deletion leaves nothing to fall back to
+	}
+	if page.tellsAllSince(landed.since(sent)) {
+		c.letGoOn(beside)
 	}
 	c.moveTo(cursorOf(page.Rows[len(page.Rows)-1]), page, sent, landed)
 	return nil
@@ -240,8 +254,12 @@ func (c *Cache) moveTo(to cursor, page Page, sent, landed instant) {
 		}
 		known.age, known.anchor = max(known.ageAt(landed), page.since(known.appended)), landed
 		c.known[name] = known
+		if e := c.entries[name]; e != nil && e.fetch != nil {
+			e.fetch.known = &known // which judges its answer also if it is forgotten before that comes
+		}
 		if known.age > lateFor {
 			delete(c.known, name)
+			c.marks++ // a fetch of an ARN on its way may have been to be judged by it
 		}
 	}
 	c.checked.Store(&sent)
@@ -354,26 +372,29 @@ func (p Page) since(appended time.Time) time.Duration {
 type breaker struct {
 	failures int // in a row
 	opened   instant
+	told     bool // that it does not
+	tells    rarely
 }
 
 func (b *breaker) open(now instant) bool {
 	return b.failures >= breakerAfter && now.since(b.opened) < breakerFor
 }
 
-// note records a check's result and returns what is to be logged, once for each time the log goes and comes back.
+// note records a check's result and returns what is to be logged, if anything, when the log goes and when it comes back.
 func (b *breaker) note(err error, now instant) string {
 	if err == nil {
-		was := b.failures
-		b.failures = 0
-		if was > 0 {
+		told := b.told
+		b.failures, b.told = 0, false
+		if told {
 			return "the change log can be read again"
 		}
 		return ""
 	}
 	b.failures++
 	b.opened = now
-	if b.failures == 1 {
-		return "the change log cannot be read: cached secrets are served until their TTL ends"
+	if b.told || !b.tells.allows(now) {
+		return ""
 	}
-	return ""
+	b.told = true
+	return "the change log cannot be read: cached secrets are served until their TTL ends"
 }

@@ -36,6 +36,17 @@ func (i instant) atLeastSince(earlier instant) time.Duration {
 // before reports whether i was read before other, by the clock that never goes back.
 func (i instant) before(other instant) bool { return i.monotonic < other.monotonic }
 
+// A rarely lets something happen once a minute at the most: what comes and goes must not fill the log.
+type rarely struct{ last *instant }
+
+func (r *rarely) allows(now instant) bool {
+	if r.last != nil && now.since(*r.last) < time.Minute {
+		return false
+	}
+	r.last = &now
+	return true
+}
+
 // now reads both clocks: one time.Now, which is most of what a hit costs.
 func (c *Cache) now() instant {
 	if c.cfg.Clock != nil {

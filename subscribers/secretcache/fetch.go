@@ -39,9 +39,11 @@ type fetch struct {
 	inVain     *int64 // the cache's when a read did not wait for it to end; nil before that
 
 	// Of the try on its way:
-	sent  instant
-	known *knownChange // the newest change when it was sent
-	late  *version     // the last answer that was of before a known change
+	sent   instant
+	reads  uint64       // the cache's when it was sent, or before
+	beside *check       // the check on its way then, or nil
+	known  *knownChange // the newest change when it was sent, or when a check landed after that
+	late   *version     // the last answer that was of before a known change
 
 	version *version // set before done is closed, as is err
 	err     error
@@ -50,13 +52,14 @@ type fetch struct {
 // startFetch returns the fetch on its way for the entry's generation, or starts one. The caller holds mu.
 func (c *Cache) startFetch(e *entry, id string) *fetch {
 	if e.fetch == nil {
-		e.fetch = &fetch{id: e.nameOr(id), name: e.name, generation: e.generation, marks: c.marks, rests: c.rests.Load(), done: make(chan struct{})}
+		e.fetch = &fetch{id: e.nameOr(id), name: e.name, generation: e.generation, marks: c.marks, reads: c.reads, rests: c.rests.Load(), done: make(chan struct{})}
 		go c.runFetch(e, e.fetch)
 	}
 	return e.fetch
 }
 
 func (c *Cache) runFetch(e *entry, f *fetch) {
+	defer c.startReport() // after the reads that wait have been told
 	defer close(f.done)
 	for try := 0; ; try++ {
 		late, changed := c.tryFetch(e, f, try)
@@ -97,7 +100,10 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	if try >= labelTries && f.known != nil {
 		versionID = f.known.VersionID
 	}
-	got, err := c.get(f, versionID)
+	got, err := c.get(e, f, versionID)
+	if f.beside != nil {
+		<-f.beside.done // the answer is judged by what it finds
+	}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,16 +143,27 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 // get asks Secrets Manager, and again if that failed and the environment may have been frozen meanwhile: whoever reads
 // after the thaw waits for this fetch, and what had become of it before is not their fault. There is no rest while anybody
 // waits, so they wait for one such failure and one answer at the most.
-func (c *Cache) get(f *fetch, versionID string) (Fetched, error) {
+func (c *Cache) get(e *entry, f *fetch, versionID string) (Fetched, error) {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
 		rests := c.rests.Load()
-		f.sent = c.now() // a value's age counts from before it was asked for
+		c.noteSent(e, f)
 		got, err := c.cfg.Secrets.Get(ctx, f.id, versionID)
 		cancel()
 		if err == nil || c.rests.Load() == rests {
 			return got, err
 		}
+	}
+}
+
+// noteSent notes when a request is sent, and beside which check.
+func (c *Cache) noteSent(e *entry, f *fetch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.sent, f.reads, f.beside = c.now(), c.reads, nil // a value's age counts from before it was asked for
+	if e.follows && c.check != nil {
+		f.beside = c.check
+		f.beside.awaited = true
 	}
 }
 
@@ -264,6 +281,9 @@ func (c *Cache) fail(e *entry, f *fetch, err error) {
 	e.failed = &now
 	c.endFetch(e, f)
 }
+
+// hasEnded reports whether it is known what became of a fetch. The caller holds mu.
+func (f *fetch) hasEnded() bool { return f.version != nil || f.err != nil }
 
 func (c *Cache) endFetch(e *entry, f *fetch) {
 	if e.fetch == f {

@@ -111,6 +111,25 @@ func TestWhoNoLongerWaitsIsToldSo(t *testing.T) {
 	}
 }
 
+// TestWhoComesTooLateIsToldSo: nothing is served to a caller whose deadline had passed before, and nothing asked for.
+func TestWhoComesTooLateIsToldSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		var log *countedLog
+		secret := newCache(t, fake, func(cfg *secretcache.Config) { log = counted(cfg) }).Secret(password)
+		wantText(t, secret, "first")
+		fake.Advance(nextCheck)
+		if v, _, err := reading(t, secret, -time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %q, %v", v.Text(), err)
+		}
+		synctest.Wait()
+		if got := log.reads.Load(); got != 1 {
+			t.Errorf("%d reads of the log, want 1", got)
+		}
+	})
+}
+
 // TestWhileSecretsManagerHangsTheVersionBeforeIsServed: a function whose time-out is shorter than FetchTimeout does not
 // fail for having been told of a change.
 func TestWhileSecretsManagerHangsTheVersionBeforeIsServed(t *testing.T) {

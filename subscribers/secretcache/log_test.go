@@ -57,9 +57,21 @@ func TestTheBreakerOpensAfterThreeFailuresAndClosesAgain(t *testing.T) {
 		reads("it takes three failures again", 2)
 	}
 	reads("open once more", 0)
-	if broken, fine := strings.Count(out.String(), "cannot be read"), strings.Count(out.String(), "can be read again"); broken != 2 || fine != 1 {
-		t.Errorf("logged %d times that it broke and %d that it came back: %s", broken, fine, out)
+	wantLogged := func(step string, broken, fine int) {
+		t.Helper()
+		gone, back := strings.Count(out.String(), "cannot be read"), strings.Count(out.String(), "can be read again")
+		if gone != broken || back != fine {
+			t.Errorf("%s: logged %d times that it broke and %d that it came back: %s", step, gone, back, out)
+		}
 	}
+	wantLogged("it broke again within a minute", 1, 1)
+	fake.Advance(time.Minute)
+	reads("it goes on", 2)
+	wantLogged("and is told of, a minute after the outage before", 2, 1)
+	fake.BreakLog(nil)
+	fake.Advance(10 * time.Second)
+	reads("closed again", 1)
+	wantLogged("closed again", 2, 2)
 }
 
 func TestWithABrokenLogTheTTLAloneApplies(t *testing.T) {

@@ -104,7 +104,8 @@ func (c *Cache) Linger(ctx context.Context) {
 	defer cancel()
 	if k != nil {
 		k.wait(ctx)
-		_, reported = c.underWay() // it ended with a report
+		c.startReport() // unless it ended with one
+		_, reported = c.underWay()
 	}
 	if reported != nil {
 		select {

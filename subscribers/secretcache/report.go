@@ -24,6 +24,8 @@ type reporting struct {
 	maxTTL             time.Duration
 	due                bool
 	sent               *instant
+	told               bool // that reports cannot be written
+	tells              rarely
 	sending            chan struct{} // closed when the report on its way has been written or has failed; nil without one
 }
 
@@ -55,11 +57,30 @@ func (c *Cache) sendReport(report wire.Report, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*c.cfg.CheckTimeout)
 	defer cancel()
 	err := c.cfg.Reports.Put(ctx, report)
+	now := c.now()
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	tell := c.report.note(err, now)
+	if err != nil {
+		c.counts.ReportFailures++
+	}
 	c.report.sending = nil
-	c.report.due = c.report.due || err != nil
+	c.mu.Unlock()
+	if tell {
+		c.cfg.Logger.Warn("reports cannot be written: the status lacks this environment, and no push comes", "error", err)
+	}
 	close(done)
+}
+
+// note records what became of a report and returns whether that is to be logged. The caller holds Cache.mu.
+func (r *reporting) note(err error, now instant) (tell bool) {
+	if err == nil {
+		r.told = false
+		return false
+	}
+	r.due = true // the next one tells it all again
+	tell = !r.told && r.tells.allows(now)
+	r.told = r.told || tell
+	return tell
 }
 
 // buildReport tells how this environment stands. It is complete if no secret waits to be refetched. The caller holds mu.

@@ -238,6 +238,43 @@ func TestAReportThatFailedIsWrittenAgain(t *testing.T) {
 	})
 }
 
+// TestReportsThatFailAreCountedAndLoggedOnce, and once more when they fail again later, but not each time.
+func TestReportsThatFailAreCountedAndLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		var broken *brokenReports
+		out := &logged{}
+		secret := newCache(t, fake, func(cfg *secretcache.Config) {
+			broken = &brokenReports{Reports: cfg.Reports}
+			cfg.Reports = broken
+			cfg.Logger = out.logger()
+		}).Secret(password)
+		tenSeconds := func(step string, err error, logged int) {
+			t.Helper()
+			broken.err = err
+			fake.Refresh(password) // something to report
+			wantText(t, secret, "first")
+			synctest.Wait()
+			if got := strings.Count(out.String(), "reports cannot be written"); got != logged {
+				t.Errorf("%s: logged %d times, want %d: %s", step, got, logged, out)
+			}
+			fake.Advance(10 * time.Second)
+		}
+		for range 10 {
+			tenSeconds("it goes on", errBroken, 1)
+		}
+		tenSeconds("written", nil, 1)
+		seen := 0
+		if got := settled(fake, &seen); len(got) != 1 || got[0].Counts.ReportFailures != 10 {
+			t.Errorf("got %+v", got)
+		}
+		tenSeconds("a minute later", errBroken, 2)
+		tenSeconds("written", nil, 2)
+		tenSeconds("it flaps", errBroken, 2)
+	})
+}
+
 type brokenReports struct {
 	secretcache.Reports
 	err error

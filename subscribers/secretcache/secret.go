@@ -100,7 +100,7 @@ func (s *Secret) Get(ctx context.Context) (Value, error) {
 }
 
 // Follows reports whether the log speaks of this secret and reads of it follow what it says.
-func (s *Secret) Follows() bool { return s.entry.Load().follows }
+func (s *Secret) Follows() bool { return s.follows() }
 
 // Expire has the next read ask Secrets Manager, whatever is cached: for a caller who knows of a change before the log
 // tells of it, such as one that has made it. What is held is fallen back to as after any change.
@@ -126,23 +126,27 @@ const (
 )
 
 func (s *Secret) read(ctx context.Context) (Value, error) {
+	if err := ctx.Err(); err != nil {
+		return Value{}, s.wrap(err)
+	}
 	c := s.cache
 	var mine *version // fetched for this read: it is served even if its fetch took longer than the TTL
 	var brief <-chan time.Time
 	certain := true // until the log could not be read: then this read goes on without it
-	late := ctx.Err() != nil
 	rests, again := c.rests.Load(), false
 	if c.cfg.Mode == Observe {
 		c.observe(c.now())
 	}
 	for range rounds {
-		if s.Follows() && certain {
+		var beside *fetch
+		if s.follows() && certain {
+			beside = s.fetchBeside(mine)
 			certain = c.ensureChecked(ctx)
 		}
-		if err := ctx.Err(); err != nil && (late || !errors.Is(err, context.DeadlineExceeded)) {
+		if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return Value{}, s.wrap(err)
 		}
-		v, f := s.serveOrFetch(mine, certain)
+		v, f := s.serveOrFetch(mine, certain, beside)
 		switch {
 		case v != nil && !s.is(v):
 			return s.direct(ctx)
@@ -174,29 +178,45 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 	return s.fallBack(errSuperseded, nil)
 }
 
+func (s *Secret) follows() bool { return s.entry.Load().follows }
+
 // serveOrFetch returns a version that may be served now, or the fetch to wait for, or neither if the log has to be
-// checked again.
-func (s *Secret) serveOrFetch(mine *version, certain bool) (*version, *fetch) {
+// checked again. What was fetched beside the check is waited for unless it has been superseded.
+func (s *Secret) serveOrFetch(mine *version, certain bool, beside *fetch) (*version, *fetch) {
 	c := s.cache
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.Follows() && certain && !c.certain(now) {
+	e := s.current()
+	if beside != nil && (beside == e.fetch || beside.hasEnded()) {
+		return nil, beside
+	}
+	if s.follows() && certain && !c.certain(now) {
 		return nil, nil
 	}
-	e := s.current()
-	v := e.fresh.Load()
-	if v != nil && (now.since(v.sent) <= s.ttl || v == mine && now.since(v.sent) <= c.cfg.FetchTimeout) {
-		if s.Follows() && !certain {
-			c.counts.Uncertain++
-		}
-		return v, nil
-	}
-	if v == nil && (s.failedLately(e, now) || s.waitedInVain(e, now)) {
+	v := s.inMemory(e, mine, now)
+	switch {
+	case v == nil:
+		return nil, c.startFetch(e, s.id)
+	case v != e.fresh.Load():
 		c.counts.Outdated++
-		return e.held, nil
+	case s.follows() && !certain:
+		c.counts.Uncertain++
 	}
-	return nil, c.startFetch(e, s.id)
+	return v, nil
+}
+
+// inMemory returns what an entry has for this read, as far as the log does not speak against it, or nil. The caller
+// holds mu.
+func (s *Secret) inMemory(e *entry, mine *version, now instant) *version {
+	v := e.fresh.Load()
+	switch {
+	case v == nil && (s.failedLately(e, now) || s.waitedInVain(e, now)):
+		return e.held
+	case v != nil && (now.since(v.sent) <= s.ttl || v == mine && now.since(v.sent) <= s.cache.cfg.FetchTimeout):
+		return v
+	}
+	return nil
 }
 
 // direct asks for a full ARN that is not the one of the secret now called by its name: it was deleted and created anew.

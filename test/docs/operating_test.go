@@ -113,9 +113,9 @@ func TestTheDoctorMayLookAtWhatItLooksAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	services := map[string]string{"lambda": "lambda", "sqs": "sqs", "events": "events", "tables": "dynamodb", "trails": "cloudtrail"}
-	call := regexp.MustCompile(`\bp\.(lambda|sqs|events|tables|trails)\.([A-Z]\w+)\(ctx`)
-	actions := []string{"dynamodb:Query", "dynamodb:GetItem"} // of the store and the reports
+	services := map[string]string{"lambda": "lambda", "sqs": "sqs", "events": "events", "tables": "dynamodb", "trails": "cloudtrail", "iam": "iam", "tags": "tag"}
+	call := regexp.MustCompile(`\bp\.(lambda|sqs|events|tables|trails|iam)\.([A-Z]\w+)\(ctx|\bNew(\w+)Paginator\(p\.(tags)`)
+	actions := []string{"dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"} // of the store and the reports
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -125,7 +125,7 @@ func TestTheDoctorMayLookAtWhatItLooksAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, match := range call.FindAllStringSubmatch(string(code), -1) {
-			actions = append(actions, strings.Replace(services[match[1]]+":"+match[2], "lambda:Invoke", "lambda:InvokeFunction", 1))
+			actions = append(actions, strings.Replace(services[match[1]+match[4]]+":"+match[2]+match[3], "lambda:Invoke", "lambda:InvokeFunction", 1))
 		}
 	}
 	var allowed []string

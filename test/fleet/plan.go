@@ -72,6 +72,7 @@ const (
 	opRewind   op = "rewind" // the tables are restored from the backup
 	opJump     op = "jump"   // a wall clock
 	opBirth    op = "birth"
+	opNewborn  op = "newborn" // an environment is born and cut at once: its first check and its first fetch are on their way
 	opDeath    op = "death"
 	opHint     op = "hint"
 	opWait     op = "wait" // until a change is expected to have arrived everywhere, or certainly has
@@ -137,6 +138,7 @@ func scenes() [][][]op {
 		{3, [][]op{{opBackup}, change, look, {opRewind}, look}},
 		{3, [][]op{{opLogGap}, change, change, look}},
 		{6, [][]op{look, change, {opWait}, look}},
+		{4, [][]op{{opNewborn}, change, sleep, look}},
 	} {
 		for range s.n {
 			all = append(all, s.scene)

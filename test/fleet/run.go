@@ -73,13 +73,11 @@ func (w *world) act(a action) {
 	case opFreeze:
 		e.freeze()
 	case opCut:
-		r := request{Deadline: 300 * time.Millisecond}
-		if a.N%2 == 0 { // else it reads nothing, and the check that it started is still on its way
-			r.Names = []string{which}
+		if a.N%2 == 0 {
+			w.cut(e, 300*time.Millisecond, which)
+		} else {
+			w.cut(e, 300*time.Millisecond) // it reads nothing, and the check that it started is still on its way
 		}
-		w.background.Go(func() { e.serve(r) })
-		time.Sleep(10 * time.Millisecond)
-		e.freeze()
 	case opSleep:
 		time.Sleep([]time.Duration{a.For, 61 * time.Second, 75 * time.Second, 4 * time.Minute}[a.N%4])
 	case opForge:
@@ -95,6 +93,10 @@ func (w *world) act(a action) {
 	case opBirth:
 		w.birth()
 		w.count(born)
+	case opNewborn:
+		w.birth()
+		w.count(born)
+		w.cut(w.bringForward(a.Which), 30*time.Millisecond, which)
 	case opDeath:
 		w.death(a.Which)
 	case opWait:
@@ -104,6 +106,14 @@ func (w *world) act(a action) {
 	case opLag, opLogDown, opLogGap, opDown:
 		w.breakSomething(a, e)
 	}
+}
+
+// cut has an environment asked for secrets, and freezes it with that on its way.
+func (w *world) cut(e *environment, deadline time.Duration, names ...string) {
+	r := request{Names: names, Deadline: deadline}
+	w.background.Go(func() { e.serve(r) })
+	time.Sleep(10 * time.Millisecond)
+	e.freeze()
 }
 
 // breakSomething injects a fault.

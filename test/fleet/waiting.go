@@ -7,6 +7,7 @@ import (
 
 	past "github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
 // A promise is what whoever waited for a change was told.
@@ -63,7 +64,7 @@ func (w *world) promise(name string, is past.Waited, epoch int, certain bool) {
 		}
 	}
 	w.promises = append(w.promises, p)
-	switch proven := p.from.Before(is.Appended.Add(2*time.Second + longestRequest)); {
+	switch proven := p.from.Before(is.Appended.Add(secretcache.DefaultCheckEvery + longestRequest)); {
 	case certain:
 		w.counts[promisedCertain]++
 		w.judgeUses(p)

@@ -157,6 +157,16 @@ func (w *world) environment(i int) *environment {
 	return w.environments[i%len(w.environments)]
 }
 
+// bringForward makes the environment that was born last the i-th, and returns it.
+func (w *world) bringForward(i int) *environment {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := len(w.environments) - 1
+	i %= len(w.environments)
+	w.environments[i], w.environments[last] = w.environments[last], w.environments[i]
+	return w.environments[i]
+}
+
 // death ends an idle environment, unless it is the last.
 func (w *world) death(i int) {
 	w.mu.Lock()

@@ -17,12 +17,13 @@ const (
 	alarmMonth    = 0.10
 	metricMonth   = 0.30
 	logGigabyte   = 0.50
+	secretMonth   = 0.40
 	secondsPerDay = 86400
 )
 
 // costs returns what a domain of so many functions costs a month, by what it is for.
 func costs(functions, alarms, metrics float64) []float64 {
-	const days, environments, busy, checkEvery, ticks = 30, 5, 0.2, 2, 30 * 288
+	const days, environments, busy, checkEvery, ticks, runs = 30, 5, 0.2, 2, 30 * 288, 30 * 96 // of the canary
 	secrets := 2 * functions
 	changes := secrets // each is rotated once a month
 	return []float64{
@@ -30,14 +31,16 @@ func costs(functions, alarms, metrics float64) []float64 {
 		functions * environments * (4*days + changes) * 2 * writeUnit,
 		changes*20*writeUnit + (ticks+changes)*(invocation+0.5*gigabyteTime) + (5*3*60*24*days+8*3*changes)*queueRequest,
 		(secrets*days + 3*changes + ticks*(1+secrets/100)) * describe,
-		alarms*alarmMonth + metrics*metricMonth + (ticks+10*changes)*4/1e6*logGigabyte,
+		runs*(functions*environments*2+20)*writeUnit + runs*(invocation+0.5*gigabyteTime) + runs*(invocation+5*0.25*gigabyteTime) +
+			8*3*runs*queueRequest + (3+4)*runs*describe + secretMonth,
+		alarms*alarmMonth + metrics*metricMonth + (ticks+10*(changes+runs))*4/1e6*logGigabyte,
 	}
 }
 
 // TestCostsAreThoseOfTheFormula: docs/deploying.md has the formula in words; its figures are these.
 func TestCostsAreThoseOfTheFormula(t *testing.T) {
 	alarms := len(domain(t, "payments").of("AWS::CloudWatch::Alarm"))
-	lines := []string{"reads of the log", "reports", "the broadcaster: writes, time, queue", "calls of Secrets Manager", "alarms, metrics, log", "**together**"}
+	lines := []string{"reads of the log", "reports", "the broadcaster: writes, time, queue", "calls of Secrets Manager", "the canary", "alarms, metrics, log", "**together**"}
 	table := "| a month, in US dollars | 10 functions | 100 functions | 1,000 functions |\n|---|---|---|---|\n"
 	columns := make([][]float64, 0, 3)
 	for _, functions := range []float64{10, 100, 1000} {

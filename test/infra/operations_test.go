@@ -15,12 +15,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// metrics are those that the function writes, and who is told by which alarm. A metric without an alarm is for the dashboard.
+// metrics are those that the two functions write, and who is told by which alarm. A metric without an alarm is for the dashboard.
 func metrics() map[string]string {
 	return map[string]string{
 		"Heartbeat": "HeartbeatAlarm", "Unknown": "UnknownAlarm", "Misrouted": "MisroutedAlarm", "Warnings": "WarningsAlarm",
 		"MissedFound": "MissedAlarm", "EventToAppend": "SlowAppendAlarm", "DeliveriesFailed": "FailedDeliveriesAlarm",
 		"CheckFailures": "CheckFailuresAlarm", "RecentlyReadDeleted": "RecentlyReadDeletedAlarm",
+		"CanarySucceeded": "CanaryAlarm", "ChangeToServed": "",
 		"Received": "", "Appended": "", "Duplicates": "", "Unchanged": "", "Ignored": "", "Malformed": "", "Failed": "", "AppendToAck": "",
 		"DeliveriesAcknowledged": "", "DeliveriesPending": "", "DeliveriesSkipped": "", "OpenFanouts": "", "Behind": "", "Paused": "",
 	}
@@ -74,15 +75,15 @@ func TestEveryRunbookSaysWhatToDo(t *testing.T) {
 }
 
 // TestAlarmsStayRedUntilANumberSaysOtherwise: no data never turns one green, and where what is wrong is that there is no data, it is
-// red. Only the heartbeat's, which ends by itself when it beats again, tells that it is over.
+// red. Only the heartbeat's and the canary's, which end by themselves when there is one again, tell that it is over.
 func TestAlarmsStayRedUntilANumberSaysOtherwise(t *testing.T) {
 	for id, alarm := range domain(t, "payments", "ReconcileMinutes", "15").of("AWS::CloudWatch::Alarm") {
 		p := alarm.Properties
-		want := "ignore"
-		if id == "HeartbeatAlarm" {
+		want, signOfLife := "ignore", id == "HeartbeatAlarm" || id == "CanaryAlarm"
+		if signOfLife {
 			want = "breaching"
 		}
-		if p["TreatMissingData"] != want || (p["OKActions"] != nil) != (id == "HeartbeatAlarm") {
+		if p["TreatMissingData"] != want || (p["OKActions"] != nil) != signOfLife {
 			t.Errorf("%s: missing data is %v, over is told by %v", id, p["TreatMissingData"], p["OKActions"])
 		}
 		actions := p["AlarmActions"].([]any)
@@ -114,6 +115,26 @@ func TestTheHeartbeatsPeriodHoldsATick(t *testing.T) {
 		}
 		if got := s.resources["TickRule"].Properties["ScheduleExpression"]; got != rate {
 			t.Errorf("every %s minutes: %v", minutes, got)
+		}
+	}
+}
+
+// TestTheCanaryRunsAsOftenAsItsAlarmExpects: a period of the alarm holds one run; without a canary there is nothing of it.
+func TestTheCanaryRunsAsOftenAsItsAlarmExpects(t *testing.T) {
+	for _, minutes := range []int{15, 30, 60} {
+		s := domain(t, "payments", "CanaryMinutes", fmt.Sprint(minutes))
+		if got, want := s.resources["CanaryRule"].Properties["ScheduleExpression"], fmt.Sprintf("rate(%d minutes)", minutes); got != want {
+			t.Errorf("every %d minutes: %v", minutes, got)
+		}
+		if period := s.resources["CanaryAlarm"].Properties["Period"]; period != float64(minutes*60) {
+			t.Errorf("every %d minutes: the alarm's period is %v s", minutes, period)
+		}
+	}
+	for what, s := range map[string]stack{"no minutes": domain(t, "payments", "CanaryMinutes", "0"), "no artifact": domain(t, "payments", "CanaryArtifactKey", "")} {
+		for id := range s.resources {
+			if strings.HasPrefix(id, "Canary") {
+				t.Errorf("%s: there is a %s", what, id)
+			}
 		}
 	}
 }
@@ -249,7 +270,7 @@ func firstCommandsAreAllowed(t *testing.T, calls map[string]string) {
 // TestRunbooksSearchForWhatIsLogged: each msg and outcome that a filter names is in the code.
 func TestRunbooksSearchForWhatIsLogged(t *testing.T) {
 	var code strings.Builder
-	for _, dir := range []string{"cmd/broadcaster", "invalidation", "events"} {
+	for _, dir := range []string{"cmd/broadcaster", "cmd/canary", "invalidation", "events"} {
 		files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("finding code: %v", err)

@@ -48,13 +48,24 @@ func tagged(push, env, domain string) tree {
 	return is
 }
 
-// rolePolicies returns the policies of the function's role.
-func rolePolicies(s stack) []any {
+// rolePolicies returns the policies of the broadcaster's role.
+func rolePolicies(s stack) []any { return inline(s, "Role") }
+
+func inline(s stack, role string) []any {
 	var all []any
-	for _, p := range s.resources["Role"].Properties["Policies"].([]any) {
+	for _, p := range s.resources[role].Properties["Policies"].([]any) {
 		all = append(all, p.(tree)["PolicyDocument"])
 	}
 	return all
+}
+
+// canaryPolicies returns those of the canary's role: its own, and that of the domain's clients.
+func canaryPolicies(t testing.TB, s stack) []any {
+	t.Helper()
+	if attached := s.resources["CanaryRole"].Properties["ManagedPolicyArns"]; fmt.Sprint(attached) != fmt.Sprintf("[arn:aws:iam::%s:policy/%s]", account, s.resources["ClientPolicy"].Properties["ManagedPolicyName"]) {
+		t.Fatalf("the canary's role has %v", attached)
+	}
+	return append(inline(s, "CanaryRole"), document(s, "ClientPolicy"))
 }
 
 func document(s stack, id string) any { return s.resources[id].Properties["PolicyDocument"] }
@@ -213,6 +224,7 @@ func TestNobodyHereCanReadAValue(t *testing.T) {
 		"plan":        {document(full, "PlanPolicy")},
 		"apply":       {document(full, "ApplyPolicy")},
 		"hint":        {document(platform(t), "HintPolicy")},
+		"canary":      canaryPolicies(t, full), // which has one secret of its own, and that is not one that anybody uses
 	}
 	own := secret("/bank/prod/payments/neon/connection-string")
 	open := tree{"Version": "2012-10-17", "Statement": []any{tree{"Effect": "Allow", "Principal": tree{"AWS": "*"}, "Action": "secretsmanager:*", "Resource": "*"}}}
@@ -300,6 +312,50 @@ func TestAClientMay(t *testing.T) {
 	})
 }
 
+// TestTheCanaryMay: what a client may, and read and change the one secret that is its own, whose value means nothing.
+func TestTheCanaryMay(t *testing.T) {
+	own, another := secret("/bank/prod/payments/secret-broadcaster/canary"), secret("/bank/prod/payments/neon/connection-string")
+	decisions := []decision{
+		{"dynamodb:Query", table("prod-payments-changes"), nil, allowed},
+		{"dynamodb:PutItem", table("prod-payments-changes"), nil, denied},
+		{"dynamodb:Query", table("prod-payments-operations"), nil, denied},
+		{"dynamodb:PutItem", table("prod-payments-reports"), nil, allowed},
+		{"dynamodb:Query", table("prod-payments-reports"), nil, denied},
+		{"dynamodb:Query", table("prod-kyc-changes"), nil, denied},
+		{"secretsmanager:DeleteSecret", own, nil, denied},
+		{"secretsmanager:UpdateSecret", own, nil, denied},
+		{"secretsmanager:PutResourcePolicy", own, nil, denied},
+		{"secretsmanager:ListSecrets", "", nil, denied},
+		{"secretsmanager:BatchGetSecretValue", "", nil, denied},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster"), nil, denied},
+		{"lambda:InvokeFunction", function("payments-api"), tagged("true", "prod", "payments"), denied},
+		{"sqs:SendMessage", queue("prod-payments-broadcaster"), nil, denied},
+		{"events:PutEvents", arn("events", "event-bus/default"), tree{"events:source": "secret-broadcaster"}, denied},
+		{"kms:Decrypt", keyARN, tree{"kms:ViaService": "secretsmanager.eu-west-2.amazonaws.com"}, denied},
+		{"logs:PutLogEvents", arn("logs", "log-group:/aws/lambda/prod-payments-canary:log-stream:a"), nil, allowed},
+		{"logs:PutLogEvents", arn("logs", "log-group:/aws/lambda/prod-payments-broadcaster:log-stream:a"), nil, denied},
+		{"sts:AssumeRole", "arn:aws:iam::111122223333:role/prod-payments-broadcaster-eu-west-2", nil, denied},
+	}
+	for _, action := range []string{"DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"} {
+		decisions = append(
+			decisions,
+			decision{"secretsmanager:" + action, own, nil, allowed},
+			decision{"secretsmanager:" + action, another, nil, denied},
+			decision{"secretsmanager:" + action, secret("/bank/prod/payments/secret-broadcaster/canary-of-others"), nil, denied},
+			decision{"secretsmanager:" + action, secret("/bank/prod/kyc/secret-broadcaster/canary"), nil, denied},
+			decision{"secretsmanager:" + action, secret("/bank/dev/payments/secret-broadcaster/canary"), nil, denied},
+		)
+	}
+	hold(t, "prod-payments-canary-eu-west-2", canaryPolicies(t, domain(t, "payments")), decisions)
+	hold(t, "prod-payments-canary-eu-west-2", canaryPolicies(t, domain(t, "payments", everyOption()...)), []decision{
+		{"secretsmanager:GetSecretValue", another, nil, denied},
+		{"kms:Decrypt", keyARN, tree{"kms:ViaService": "dynamodb.eu-west-2.amazonaws.com"}, allowed},
+		{"kms:Decrypt", keyARN, tree{"kms:ViaService": "secretsmanager.eu-west-2.amazonaws.com"}, denied},
+		{"ec2:DeleteNetworkInterface", arn("ec2", "network-interface/eni-1"), nil, allowed},
+		{"ec2:DeleteNetworkInterface", arn("ec2", "network-interface/eni-1"), tree{"lambda:SourceFunctionArn": function("prod-payments-canary")}, never},
+	})
+}
+
 func TestOnCallMay(t *testing.T) {
 	hold(t, "payments-on-call", []any{document(domain(t, "payments"), "OnCallPolicy")}, []decision{
 		{"dynamodb:Query", table("prod-payments-changes"), nil, allowed},
@@ -312,6 +368,7 @@ func TestOnCallMay(t *testing.T) {
 		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
 		{"dynamodb:Query", table("prod-kyc-operations"), nil, denied},
 		{"logs:FilterLogEvents", arn("logs", "log-group:/aws/lambda/prod-payments-broadcaster:*"), nil, allowed},
+		{"logs:FilterLogEvents", arn("logs", "log-group:/aws/lambda/prod-payments-canary:*"), nil, allowed},
 		{"logs:FilterLogEvents", arn("logs", "log-group:/aws/lambda/prod-kyc-broadcaster:*"), nil, denied},
 		{"lambda:GetFunctionConfiguration", function("prod-payments-broadcaster"), nil, allowed},
 		{"lambda:UpdateFunctionConfiguration", function("prod-payments-broadcaster"), nil, denied},

@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -239,6 +240,9 @@ func TestRulesMatchWhatTheParserWants(t *testing.T) {
 			for _, one := range append(samples(t, neighbour), made(t, neighbour)...) {
 				of.about = append(of.about, sample{neighbour + ": " + one.name, one.text})
 			}
+		}
+		for _, one := range append(samples(t, domainName), made(t, domainName)...) {
+			of.about = append(of.about, sample{"dev: " + one.name, bytes.ReplaceAll(one.text, []byte("/bank/prod/"), []byte("/bank/dev/"))})
 		}
 		matched, never := 0, map[string]bool{}
 		for id := range of.patterns {

@@ -239,6 +239,8 @@ func (r *renderer) call(name string, of any) any {
 		return fmt.Sprint(r.value(two[0])) == fmt.Sprint(r.value(two[1]))
 	case "Fn::Not":
 		return !r.value(of.([]any)[0]).(bool)
+	case "Fn::And":
+		return !slices.Contains(r.value(of).([]any), any(false))
 	case "Fn::Join":
 		var parts []string
 		for _, part := range r.value(of.([]any)[1]).([]any) {
@@ -260,17 +262,18 @@ func (r *renderer) call(name string, of any) any {
 // names are the properties that name a resource of a type, and the form of its ARN.
 func names() map[string][2]string {
 	return map[string][2]string{
-		"AWS::DynamoDB::Table":       {"TableName", "dynamodb:%s:table/"},
-		"AWS::SQS::Queue":            {"QueueName", "sqs:%s:"},
-		"AWS::SNS::Topic":            {"TopicName", "sns:%s:"},
-		"AWS::Lambda::Function":      {"FunctionName", "lambda:%s:function:"},
-		"AWS::Events::Rule":          {"Name", "events:%s:rule/"},
-		"AWS::IAM::Role":             {"RoleName", "iam::" + account + ":role/"},
-		"AWS::IAM::ManagedPolicy":    {"ManagedPolicyName", "iam::" + account + ":policy/"},
-		"AWS::Logs::LogGroup":        {"LogGroupName", "logs:%s:log-group:"},
-		"AWS::S3::Bucket":            {"BucketName", "s3:::"},
-		"AWS::CloudWatch::Alarm":     {"AlarmName", "cloudwatch:%s:alarm:"},
-		"AWS::CloudWatch::Dashboard": {"DashboardName", ""},
+		"AWS::DynamoDB::Table":        {"TableName", "dynamodb:%s:table/"},
+		"AWS::SQS::Queue":             {"QueueName", "sqs:%s:"},
+		"AWS::SNS::Topic":             {"TopicName", "sns:%s:"},
+		"AWS::Lambda::Function":       {"FunctionName", "lambda:%s:function:"},
+		"AWS::Events::Rule":           {"Name", "events:%s:rule/"},
+		"AWS::IAM::Role":              {"RoleName", "iam::" + account + ":role/"},
+		"AWS::IAM::ManagedPolicy":     {"ManagedPolicyName", "iam::" + account + ":policy/"},
+		"AWS::Logs::LogGroup":         {"LogGroupName", "logs:%s:log-group:"},
+		"AWS::S3::Bucket":             {"BucketName", "s3:::"},
+		"AWS::CloudWatch::Alarm":      {"AlarmName", "cloudwatch:%s:alarm:"},
+		"AWS::CloudWatch::Dashboard":  {"DashboardName", ""},
+		"AWS::SecretsManager::Secret": {"Name", "secretsmanager:%s:secret:"},
 	}
 }
 
@@ -300,6 +303,8 @@ func (r *renderer) ref(id string) any {
 		return fmt.Sprintf("https://sqs.%s.%s/%s/%s", r.values["AWS::Region"], r.values["AWS::URLSuffix"], r.values["AWS::AccountId"], name)
 	case "AWS::SNS::Topic", "AWS::IAM::ManagedPolicy":
 		return arn
+	case "AWS::SecretsManager::Secret":
+		return arn + "-a1B2c3"
 	default:
 		return name
 	}
@@ -334,6 +339,7 @@ func domain(t testing.TB, name string, more ...string) stack {
 	t.Helper()
 	parameters := map[string]string{
 		"Env": "prod", "Domain": name, "ArtifactBucket": "prod-secret-broadcaster-111122223333-eu-west-2", "ArtifactKey": "artifacts/0.zip",
+		"CanaryArtifactKey": "artifacts/1.zip",
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		parameters[more[i]] = more[i+1]

@@ -115,6 +115,11 @@ func layers() []layer {
 			append([]string{"cmd/broadcaster/internal/...", "internal/local/...", "invalidation/...", "subscribers/...", runtime, yaml}, edge...),
 			"what the program keeps to itself may use all but test",
 		},
+		{
+			"cmd/canary",
+			[]string{"subscribers/secretcache", "subscribers/secretcache/secretcacheaws", sdk, runtime},
+			"the canary is a client as any other: it knows nothing of the broadcaster",
+		},
 		{"infra/pack", []string{"subscribers"}, "what packs the artifact knows manifests, which it checks"},
 		{"test/...", []string{"..."}, "tests across parts may use all"},
 	}
@@ -296,6 +301,8 @@ func TestWrongImportsAreNoticed(t *testing.T) {
 		{"subscribers/extension", "invalidation/wire", "nothing of the broadcaster"},
 		{"subscribers/extension/endpoint", "subscribers/secretcache/secretcacheaws", "nothing of the broadcaster"},
 		{"events", "net/url", ""},
+		{"cmd/canary", "invalidation", "knows nothing of the broadcaster"},
+		{"cmd/canary", "internal/local/secrets", "knows nothing of the broadcaster"},
 		{"invalidation/kafka", "events", "stands in no layer"},
 	} {
 		imported := c.imported

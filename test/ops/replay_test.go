@@ -3,7 +3,6 @@ package ops_test
 import (
 	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,17 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	awseventbridge "github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	eventbridgetypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
-	awssqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
-	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
-	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
 // update is go test's flag; it is set once, before any test runs.
@@ -98,8 +90,10 @@ func aLeakedSecretIsAnnouncedByHand(w *world) {
 	if head, err := w.store.Row(w.Context(), 0); err != nil || head.Revision != 1 {
 		w.Fatalf("after a dry run: revision %d, %v", head.Revision, err)
 	}
-	w.wantText("invalidate-moved", invalidate())
-	// The next step in the runbook is broadcaster wait: what it waits for is this.
+	announced := invalidate()
+	w.wantText("invalidate-moved", announced)
+	_, next, _ := strings.Cut(announced, "next: broadcaster ")
+	w.succeed(strings.Fields(next)...) // it waits until every service has the new version
 	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged || d.Ack == nil || d.Ack.Revision != 2 {
 		w.Errorf("delivered %+v", d)
 	}
@@ -150,7 +144,9 @@ func whatAThrottledConsumerMissed(w *world) {
 		w.Helper()
 		return w.succeed(on(append([]string{"replay", "--reason", "INC-4711: payments-api is back"}, more...)...)...)
 	}
-	w.wantText("replay-nothing", replay("--service", "payments-batch"))
+	for _, others := range [][]string{{"--service", "payments-batch"}, {"--secret", "stripe/api-key"}, {"--since", "1ms"}, {"--until", "1h"}, {"--revision", "2"}} {
+		w.wantText("replay-nothing", replay(others...))
+	}
 	w.wantText("replay-dry-run", replay("--dry-run"))
 	if d := w.delivery(3); d.Outcome != invalidation.Undelivered {
 		w.Errorf("after a dry run: %+v", d)
@@ -212,135 +208,6 @@ func twoPeopleReplayAtOnce(w *world) {
 	}
 }
 
-// emulated gives the world a queue, its dead-letter queue and an archive of the third party's, in an account of its own, and
-// the broadcaster that queue.
-func (w *world) emulated() (config aws.Config, queue, dead string) {
-	w.Helper()
-	w.who = w.account
-	config = aws.Config{Region: region, BaseEndpoint: &w.sts, Credentials: credentials.NewStaticCredentialsProvider(w.who, "placeholder", "")}
-	sqs := awssqs.NewFromConfig(config)
-	create := func(name string, attributes map[string]string) string {
-		out, err := sqs.CreateQueue(w.Context(), &awssqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
-		if err != nil {
-			w.Fatal(err)
-		}
-		return *out.QueueUrl
-	}
-	dead = create(broadcaster+"-dead-letters", nil)
-	queue = create(broadcaster, map[string]string{
-		"RedrivePolicy": fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:%s:%s:%s-dead-letters","maxReceiveCount":"5"}`, region, w.who, broadcaster),
-	})
-	f := w.deployed[broadcaster]
-	f.Env = append(f.Env, "BROADCASTER_QUEUE_URL="+queue, "AWS_ENDPOINT_URL_SQS="+w.sts, "AWS_ACCESS_KEY_ID="+w.who)
-	w.put(f)
-	return config, queue, dead
-}
-
-// receive hands what is in the queue to the broadcaster, as the event source does, and returns how many messages there were.
-func (w *world) receive(config aws.Config, queue string) int {
-	w.Helper()
-	sqs := awssqs.NewFromConfig(config)
-	out, err := sqs.ReceiveMessage(w.Context(), &awssqs.ReceiveMessageInput{QueueUrl: &queue, MaxNumberOfMessages: 10})
-	if err != nil {
-		w.Fatal(err)
-	}
-	for _, m := range out.Messages {
-		record, err := json.Marshal(map[string]any{"Records": []any{map[string]any{"messageId": m.MessageId, "eventSource": "aws:sqs", "body": m.Body}}})
-		if err != nil {
-			w.Fatal(err)
-		}
-		answer, failed := w.invoke(broadcaster+":live", string(record))
-		if failed || !strings.Contains(answer, `"batchItemFailures":[]`) {
-			w.Fatalf("the broadcaster answers %s", answer)
-		}
-		if _, err := sqs.DeleteMessage(w.Context(), &awssqs.DeleteMessageInput{QueueUrl: &queue, ReceiptHandle: m.ReceiptHandle}); err != nil {
-			w.Fatal(err)
-		}
-	}
-	return len(out.Messages)
-}
-
-// whatWasParkedIsSentAgain: nobody could read the queue, say, and its messages were parked.
-func whatWasParkedIsSentAgain(w *world) {
-	before := w.begin()
-	config, queue, dead := w.emulated()
-	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil {
-		w.Fatal(err)
-	}
-	hint := `{"id":"e1","source":"secret-broadcaster","detail-type":"Secret Change Hint","detail":{"name":"` + neon + `"}}`
-	for range 2 {
-		if _, err := awssqs.NewFromConfig(config).SendMessage(w.Context(), &awssqs.SendMessageInput{QueueUrl: &dead, MessageBody: &hint}); err != nil {
-			w.Fatal(err)
-		}
-	}
-	w.wantText("replay-dlq-dry-run", w.succeed(on("replay", "--from", "dlq", "--reason", "INC-4711", "--dry-run")...))
-	w.wantText("replay-dlq", w.succeed(on("replay", "--from", "dlq", "--reason", "INC-4711")...))
-	if n := w.receive(config, queue); n != 2 || w.read() == before {
-		w.Errorf("%d messages came back", n)
-	}
-	w.wantRecorded("replay dlq: about 2 messages of queue prod-payments-broadcaster-dead-letters: INC-4711")
-}
-
-// archived makes an archive, and a rule that sends hints to the queue once it is on.
-func (w *world) archived(bus *awseventbridge.Client) awseventbridge.PutRuleInput {
-	w.Helper()
-	must := func(_ any, err error) {
-		w.Helper()
-		if err != nil {
-			w.Fatal(err)
-		}
-	}
-	must(bus.CreateArchive(w.Context(), &awseventbridge.CreateArchiveInput{
-		ArchiveName: aws.String("prod-secretsmanager"), EventSourceArn: aws.String("arn:aws:events:" + region + ":" + w.account + ":event-bus/default"),
-	}))
-	rule := awseventbridge.PutRuleInput{
-		Name: aws.String("prod-payments-secret-hint"), State: eventbridgetypes.RuleStateDisabled,
-		EventPattern: aws.String(`{"source":["secret-broadcaster"],"detail-type":["Secret Change Hint"],"detail":{"name":[{"prefix":"/bank/prod/payments/"}]}}`),
-	}
-	must(bus.PutRule(w.Context(), &rule))
-	must(bus.PutTargets(w.Context(), &awseventbridge.PutTargetsInput{Rule: rule.Name, Targets: []eventbridgetypes.Target{
-		{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:" + region + ":" + w.account + ":" + broadcaster)},
-	}}))
-	return rule
-}
-
-// whatTheArchiveHasIsSentAgain: the rule was off for a while, as when somebody disabled it, and then is on again. Archive, rule
-// and queue are the third party's. It archives only what somebody put, and lets nobody put an event of AWS's: so the event is a
-// hint, and the archive of all sources.
-func whatTheArchiveHasIsSentAgain(w *world) {
-	before := w.begin()
-	config, queue, _ := w.emulated()
-	bus := awseventbridge.NewFromConfig(config)
-	rule := w.archived(bus)
-	if _, err := w.secrets.PutSecretValue(secrets.PutSecretValueInput{SecretID: neon, SecretString: "value 1"}); err != nil {
-		w.Fatal(err)
-	}
-	if err := eventbridge.New(bus, "default").Hint(w.Context(), neon); err != nil {
-		w.Fatal(err)
-	}
-	rule.State = eventbridgetypes.RuleStateEnabled
-	if _, err := bus.PutRule(w.Context(), &rule); err != nil {
-		w.Fatal(err)
-	}
-	if n := w.receive(config, queue); n != 0 {
-		w.Fatalf("%d messages came although the rule was off", n)
-	}
-
-	archive := on("replay", "--from", "archive", "--since", "1h", "--archive-delay", "0s", "--reason", "INC-4711: the rule was off")
-	w.wantText("replay-archive-dry-run", w.succeed(append(archive, "--dry-run")...))
-	w.wantText("replay-archive", w.succeed(archive...))
-	w.until("the event", func() bool { return w.receive(config, queue) > 0 })
-	if d := w.delivery(2); d.Outcome != invalidation.Acknowledged || w.read() == before {
-		w.Errorf("delivered %+v", d)
-	}
-	w.wantRecorded("replay archive: prod-secretsmanager, TIME to TIME, as replay prod-payments-TIME: INC-4711: the rule was off")
-	for row, err := range w.store.Rows(w.Context(), history.Span{From: 2}) {
-		if err != nil || len(row.Causes) != 1 || !strings.HasPrefix(row.Causes[0].Replay, "prod-payments-") {
-			w.Errorf("caused by %+v, %v", row.Causes, err)
-		}
-	}
-}
-
 func replaysThatCannotBeUnderstood(w *world) {
 	for name, c := range map[string]struct {
 		args []string
@@ -351,7 +218,7 @@ func replaysThatCannotBeUnderstood(w *world) {
 		"from nowhere":     {on("replay", "--reason", "x", "--from", "s3"), 2, `broadcaster: --from must be store, dlq or archive, not "s3"` + "\n"},
 		"a useless flag":   {on("replay", "--reason", "x", "--from", "dlq", "--secret", "neon/key"), 2, "broadcaster: --secret does not go with --from dlq\n"},
 		"no queue":         {on("replay", "--reason", "x", "--from", "dlq"), 1, "broadcaster: the broadcaster has no queue: BROADCASTER_QUEUE_URL is not set\n"},
-		"no secret":        {on("invalidate", "--reason", "x"), 2, "broadcaster: name one secret: broadcaster invalidate SECRET\n"},
+		"no secret":        {on("invalidate", "--reason", "x"), 2, "broadcaster: broadcaster invalidate takes one secret: its name, what follows /bank/{env}/{domain}/, or its ARN\n"},
 		"nowhere":          {[]string{"invalidate", "neon/key", "--reason", "x"}, 2, "broadcaster: name the broadcaster with --env and --domain\n"},
 		"another's secret": {on("invalidate", "/bank/prod/kyc/neon/key", "--reason", "x"), 1, "broadcaster: the broadcaster refuses or fails (Unhandled): the secret is of another domain, account or Region\n"},
 	} {

@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -78,7 +81,7 @@ func subscriptionsAreApplied(w *world) {
 	path := w.file("prod/payments.yaml", withMail())
 	w.succeeds("validate", path, "--aws")
 	plan := filepath.Join(w.dir, "plan.json")
-	w.documented("plan", w.succeeds("plan", path, "--out", plan))
+	w.shows("plan", w.succeeds("plan", path, "--out", plan))
 
 	var dry struct{ Was, Is invalidation.Holding }
 	if err := json.Unmarshal([]byte(w.succeeds("apply", path, "--reason", "try it", "--dry-run", "--json")), &dry); err != nil || !dry.Was.Packaged || dry.Is.Reason != "try it" {
@@ -87,7 +90,7 @@ func subscriptionsAreApplied(w *world) {
 	if h, err := w.store.Holding(t.Context()); err != nil || h.Digest != dry.Was.Digest {
 		t.Errorf("after a dry run: %+v, %v", h, err)
 	}
-	w.documented("apply", w.succeeds("apply", "--plan", plan, "--reason", "PAY-12: mails name the account"))
+	w.shows("apply", w.succeeds("apply", "--plan", plan, "--reason", "PAY-12: mails name the account"))
 	w.change(2)
 	if got := w.outcomes(3); got != "payments-api acknowledged, payments-mail acknowledged" {
 		t.Errorf("after: %s", got)
@@ -95,8 +98,8 @@ func subscriptionsAreApplied(w *world) {
 	if out := w.succeeds("apply", "--plan", plan, "--reason", "again"); !strings.Contains(out, "\nnothing to do: prod/payments holds manifest "+dry.Is.Digest[:12]+"\n") {
 		t.Errorf("apply again says\n%s", out)
 	}
-	w.documented("list", w.succeeds("list", "--env", "prod", "--domain", "payments"))
-	w.documented("show", w.succeeds("show", mail, "--env", "prod", "--domain", "payments"))
+	w.shows("list", w.succeeds("list", "--env", "prod", "--domain", "payments"))
+	w.shows("show", w.succeeds("show", mail, "--env", "prod", "--domain", "payments"))
 	var shows struct {
 		Known         bool
 		Subscriptions []struct {
@@ -117,7 +120,7 @@ func subscriptionsAreApplied(w *world) {
 		return code == 0
 	})
 	w.succeeds("apply", w.file("before.yaml", manifest), "--reason", "INC-4711: back")
-	w.documented("drift", w.fails("the manifest differs from what is reported (not subscribed: 1, not used: 0)", "drift", "--env", "prod", "--domain", "payments"))
+	w.shows("drift", w.fails("the manifest differs from what is reported (not subscribed: 1, not used: 0)", "drift", "--env", "prod", "--domain", "payments"))
 	records, err := w.store.Commands(t.Context())
 	if err != nil || len(records) != 2 || records[0].About != dry.Is.Digest || !strings.Contains(records[0].By, oncallAccount) || records[0].Reason != "PAY-12: mails name the account" {
 		t.Errorf("records %+v, %v", records, err)
@@ -170,6 +173,17 @@ func appliesThatWouldLoseAnothers(w *world) {
 		t.Errorf("of two at once: exit codes %v, %d records, %v", codes, len(records), err)
 	}
 
+	h, err := w.store.Holding(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.lose("subscriptions#" + h.Digest)
+	w.fails("manifest "+h.Digest+" is not kept as it was written: apply it again", "list", "--env", "prod", "--domain", "payments")
+	if out := w.succeeds("apply", path, "--reason", "what held is lost"); !strings.Contains(out, "problem: what holds cannot be read, so all of the file seems to be new: ") {
+		t.Errorf("apply says\n%s", out)
+	}
+	w.succeeds("list", "--env", "prod", "--domain", "payments")
+
 	wrong := w.file("wrong.yaml", strings.Replace(manifest, "function: payments-api", "function: payments-apo", 1))
 	out := w.fails("manifests are wrong (problems: 1)", "validate", wrong, "--aws", "--annotations", "github")
 	if want := "::error file=" + wrong + ",line=7,col=15::services[0].function: there is no such function, or no such alias of it, in this account and Region\n"; out != want {
@@ -177,6 +191,15 @@ func appliesThatWouldLoseAnothers(w *world) {
 	}
 	w.fails("no service of this name is subscribed in prod/payments", "show", "payments-none", "--env", "prod", "--domain", "payments")
 	w.fails("this is no secret of prod/payments: their names begin with /bank/prod/payments/", "show", "/bank/prod/kyc/neon/x", "--env", "prod", "--domain", "payments")
+}
+
+// lose takes the first item of a partition of the operations table away.
+func (w *world) lose(partition string) {
+	w.Helper()
+	key := map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: partition}, "sk": &types.AttributeValueMemberS{Value: "0000"}}
+	if _, err := w.client.DeleteItem(w.Context(), &awsdynamodb.DeleteItemInput{TableName: aws.String(operationsTable), Key: key}); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // tenThousandSubscriptions are planned, applied and listed like few: what it costs is written to the test's log.
@@ -218,9 +241,9 @@ func tenThousandSubscriptions(w *world) {
 	}
 }
 
-// documented holds docs/subscriptions.md to what a command prints: the block that begins with the command. Times, digests
+// shows holds docs/subscriptions.md to what a command prints: the block that begins with the command. Times, digests
 // and who it was are of the run.
-func (w *world) documented(command, printed string) {
+func (w *world) shows(command, printed string) {
 	w.Helper()
 	document, err := os.ReadFile("../../docs/subscriptions.md")
 	if err != nil {
@@ -231,7 +254,7 @@ func (w *world) documented(command, printed string) {
 		w.Errorf("no block shows subscriptions %s, which prints\n%s", command, printed)
 		return
 	}
-	ofTheRun := regexp.MustCompile(`\d{4}-\d{2}-\d{2}T[0-9:]+Z|\([0-9a-z.]+ ago\)|arn:aws:\S+|manifest [0-9a-f]{12}|, \S+/payments.yaml`)
+	ofTheRun := regexp.MustCompile(`\d{4}-\d{2}-\d{2}T[0-9:]+Z|, [0-9a-z.]+ ago|arn:aws:\S+|manifest [0-9a-f]{12}|, \S+/payments.yaml`)
 	if diff := cmp.Diff(ofTheRun.ReplaceAllString(string(block[1]), "…"), ofTheRun.ReplaceAllString(printed, "…")); diff != "" {
 		w.Errorf("subscriptions %s (-documented +printed)\n%s\nprinted:\n%s", command, diff, printed)
 	}

@@ -20,18 +20,15 @@ export const isOther = (error: unknown): error is OtherError => (error as Error 
 
 /** Reads values from Secrets Manager with a client of the SDK. */
 export class SecretsManager implements Secrets {
-  private lastUsed = Date.now();
-  private underWay = 0;
-
   /** owned: nobody else uses the client's connections. */
   constructor(
     private readonly client: SecretsManagerClient,
-    private readonly owned: boolean,
-  ) {}
+    owned: boolean,
+  ) {
+    if (owned) dropOldConnections(client);
+  }
 
   async get(id: string, version: { id?: string; stage?: string }, signal: AbortSignal): Promise<Fetched> {
-    this.dropOldConnections();
-    this.underWay++;
     try {
       const got = await this.client.send(
         new GetSecretValueCommand({
@@ -50,20 +47,32 @@ export class SecretsManager implements Secrets {
       };
     } catch (error) {
       throw classed(error as Error);
-    } finally {
-      this.underWay--;
     }
   }
+}
 
-  /** A thawed environment's connections may be dead: see TRUST_IDLE_FOR. */
-  private dropOldConnections(): void {
-    const now = Date.now();
-    const idle = now - this.lastUsed;
-    this.lastUsed = now;
-    if (this.owned && this.underWay === 0 && (idle > TRUST_IDLE_FOR || idle < 0)) {
-      this.client.config.requestHandler?.destroy?.();
-    }
-  }
+/**
+ * Makes what is sent after a long rest use new connections, since a thawed environment's may be dead: see TRUST_IDLE_FOR.
+ * As a middleware it sees all that is sent, also by who has the client from its provider.
+ */
+function dropOldConnections(client: SecretsManagerClient): void {
+  let lastUsed = Date.now();
+  let underWay = 0;
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const now = Date.now();
+      const idle = now - lastUsed;
+      lastUsed = now;
+      if (underWay === 0 && (idle > TRUST_IDLE_FOR || idle < 0)) client.config.requestHandler?.destroy?.();
+      underWay++;
+      try {
+        return await next(args);
+      } finally {
+        underWay--;
+      }
+    },
+    { step: "initialize" },
+  );
 }
 
 /** Only its text tells that a secret is deleted (https://docs.aws.amazon.com/secretsmanager/latest/userguide/manage_delete-secret.html). */

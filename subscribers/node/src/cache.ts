@@ -63,6 +63,8 @@ export class Cache {
   private readonly fetches: Fetches;
   private readonly pushes: Pushes;
   private readonly tries: Tries;
+  /** When the last invocation began. */
+  private invoked: Instant | undefined;
 
   /** Throws one Error that tells all that is wrong with the configuration. It reads nothing yet. */
   constructor(config: CacheConfig) {
@@ -70,7 +72,7 @@ export class Cache {
     this.reporting = new Reporting(this.state);
     this.checks = new Checks(this.state, this.reporting);
     const changes = new Changes(this.state);
-    this.fetches = new Fetches(this.state, changes, () => this.checks.ensure());
+    this.fetches = new Fetches(this.state, changes, () => this.checks.ensure(), () => this.reporting.start());
     this.pushes = new Pushes(this.state, this.checks, this.reporting, changes, (name) => this.get(name));
     this.tries = new Tries(this.state, this.checks, this.fetches, (id, options) => this.get(id, options));
   }
@@ -97,6 +99,7 @@ export class Cache {
     const version = entry.fresh;
     if (version === undefined) return undefined;
     const now = state.now();
+    state.lastRead = now;
     const certain = !entry.tracked || state.certain(now);
     if (entry.follows && !certain) return undefined;
     if (!isYoung(version, now, ttl) || !isOf(id, version)) return undefined;
@@ -108,13 +111,18 @@ export class Cache {
     const { state } = this;
     const read: Read = { id, ttl, from, mine: undefined, entry: state.entryFor(id), brief: undefined };
     const { rests } = state;
+    state.lastRead = state.now();
     let certain = true; // until the log could not be read: then this read goes on without it
     let again = false;
     if (state.cfg.mode === "observe") this.checks.start(state.now(), false);
     try {
       for (let round = 0; round < ROUNDS; round++) {
-        if (read.entry.follows && certain) certain = await this.checks.ensure();
-        const step = this.serveOrFetch(read, certain);
+        let beside: Fetch | undefined;
+        if (read.entry.follows && certain) {
+          beside = this.fetchBeside(read);
+          certain = await this.checks.ensure();
+        }
+        const step = this.serveOrFetch(read, certain, beside);
         if (step === undefined) continue; // the check has grown old
         if (step instanceof Held) return isOf(id, step) ? step : await this.direct(id);
         if (!(await this.wait(read, step))) return this.fallBack(read, new LateError(id));
@@ -134,22 +142,40 @@ export class Cache {
     }
   }
 
-  /** A version that may be served now, or the fetch to wait for, or neither if the log has to be checked again. */
-  private serveOrFetch(read: Read, certain: boolean): Held | Fetch | undefined {
+  /**
+   * A version that may be served now, or the fetch to wait for, or neither if the log has to be checked again. What was
+   * fetched beside the check is waited for unless it has been superseded.
+   */
+  private serveOrFetch(read: Read, certain: boolean, beside: Fetch | undefined): Held | Fetch | undefined {
     const { state } = this;
     const now = state.now();
     const entry = (read.entry = state.entryFor(read.id));
+    if (beside !== undefined && (beside === entry.fetch || hasEnded(beside))) return beside;
     if (entry.follows && certain && !state.certain(now)) return undefined;
-    const { fresh, held } = entry;
-    if (fresh !== undefined && this.isWanted(read, fresh, now)) {
-      if (entry.follows && !certain) state.counts.uncertain++;
-      return fresh;
-    }
-    if (fresh === undefined && (this.failedLately(read, now) || this.waitedInVain(read, now))) {
-      state.counts.outdated++;
-      return held;
-    }
-    return this.fetches.start(entry, read.id);
+    const found = this.inMemory(read, now);
+    if (found === undefined) return this.fetches.start(entry, read.id);
+    if (found !== entry.fresh) state.counts.outdated++;
+    else if (entry.follows && !certain) state.counts.uncertain++;
+    return found;
+  }
+
+  /**
+   * Starts the check that is due, and beside it the fetch that a read needs whatever the check finds. Undefined if there is no
+   * check to wait for, or perhaps nothing to fetch.
+   */
+  private fetchBeside(read: Read): Fetch | undefined {
+    const { state } = this;
+    const now = state.now();
+    if (state.certain(now) || this.checks.start(now, false) === undefined) return undefined;
+    const entry = (read.entry = state.entryFor(read.id));
+    return this.inMemory(read, now) === undefined ? this.fetches.start(entry, read.id) : undefined;
+  }
+
+  /** What there is for a read, as far as the log does not speak against it. */
+  private inMemory(read: Read, now: Instant): Held | undefined {
+    const { fresh, held } = read.entry;
+    if (fresh === undefined) return this.failedLately(read, now) || this.waitedInVain(read, now) ? held : undefined;
+    return this.isWanted(read, fresh, now) ? fresh : undefined;
   }
 
   private isWanted(read: Read, version: Held, now: Instant): boolean {
@@ -263,8 +289,9 @@ export class Cache {
 
   /**
    * Has f told each time another version of a secret than before has been fetched, before the read that caused it returns:
-   * it drops what was made with the old one, such as a connection pool. If it throws, the ack and the report say failed;
-   * the new version is served all the same. It is not called for the first version read.
+   * it drops what was made with the old one, such as a connection pool. A read waits for f two seconds at the most, an ack
+   * ten. If f throws or takes longer, the ack and the report say failed; the new version is served all the same. It is not
+   * called for the first version read.
    */
   onChange(id: string, f: OnChange): void {
     this.state.entryFor(id).onChange.push(f);
@@ -277,7 +304,8 @@ export class Cache {
 
   /**
    * Runs one invocation: an invalidation is answered with an Ack; for anything else the check of the log is started, so
-   * that the first read finds it done, the handler is called, and a report is sent beside it.
+   * that the first read finds it done, the handler is called, and a report is sent beside it. Who has not read since the
+   * last invocation began waits for its own check, if it reads at all.
    */
   async invoke<R>(event: unknown, functionArn: string | undefined, handler: () => R | Promise<R>): Promise<R | Ack> {
     const { state, reporting } = this;
@@ -289,7 +317,9 @@ export class Cache {
       if (invalidation instanceof InvalidationError) return this.pushes.refuse(invalidation);
       if (invalidation !== undefined) return await this.pushes.answer(invalidation);
       const now = state.now();
-      if (state.cfg.mode !== "off" && !state.certain(now)) this.checks.start(now, false);
+      const inUse = this.invoked === undefined || !before(state.lastRead, this.invoked);
+      this.invoked = now;
+      if (state.cfg.mode !== "off" && (inUse || reporting.isDue(now)) && !state.certain(now)) this.checks.start(now, false);
       reporting.start();
       return await handler();
     } finally {
@@ -313,6 +343,9 @@ export class Cache {
     this.state.clear();
   }
 }
+
+/** Whether it is known what became of a fetch. */
+const hasEnded = (fetch: Fetch): boolean => fetch.version !== undefined || fetch.error !== undefined;
 
 /** The entry of a read, by name once that is known. */
 const currentOf = (read: Read): Entry => read.entry.alias ?? read.entry;

@@ -1,7 +1,8 @@
+import { fetchesBeside, letGoOn, tellsAllSince } from "./beside.js";
 import { atLeastSince, before, Deadline, type Instant, since } from "./clock.js";
 import type { Page } from "./ports.js";
 import type { Reporting } from "./report.js";
-import { type Cursor, cursorOf, type Entry, type KnownChange, sameCursor, type State } from "./state.js";
+import { type Check, type Cursor, cursorOf, type Entry, type KnownChange, sameCursor, type State } from "./state.js";
 import { type Change, millis, type Row, SCHEMA } from "./wire.js";
 
 /** How many rows a check applies one by one. Further behind, everything cached is refetched instead. */
@@ -17,22 +18,15 @@ export const LATE_FOR = 60_000;
 const BREAKER_AFTER = 3;
 const BREAKER_FOR = 10_000;
 
-/** One read of the log on its way. All who need one share it. */
-export interface Check {
-  readonly begun: Instant;
-  /** Whether the log was read. It never fails. */
-  done: Promise<boolean>;
-}
-
 /** Reads the log and applies what it says. */
 export class Checks {
-  /** The one on its way. */
-  current: Check | undefined;
   /** The last rows seen, to tell a true push from a forged one. */
   private recent: Cursor[] = [];
   /** Failed checks in a row, and when the last of them ended. */
   private failures = 0;
   private opened: Instant | undefined;
+  /** It was logged that the log cannot be read. */
+  private told = false;
 
   constructor(
     private readonly state: State,
@@ -66,13 +60,13 @@ export class Checks {
    * while the breaker is open.
    */
   start(now: Instant, force: boolean): Check | undefined {
-    if (this.current !== undefined) return this.current;
-    if (!force && this.state.certain(now)) return { begun: now, done: Promise.resolve(true) };
+    const { state } = this;
+    if (state.check !== undefined) return state.check;
+    if (!force && state.certain(now)) return { begun: now, done: Promise.resolve(true), awaited: false };
     if (!force && this.isOpen(now)) return undefined;
-    const check: Check = { begun: now, done: Promise.resolve(false) };
-    this.current = check;
-    this.state.checking = true;
-    check.done = this.run();
+    const check: Check = { begun: now, done: Promise.resolve(false), awaited: false };
+    state.check = check;
+    check.done = this.run(check);
     return check;
   }
 
@@ -80,7 +74,7 @@ export class Checks {
     return this.failures >= BREAKER_AFTER && this.opened !== undefined && since(now, this.opened) < BREAKER_FOR;
   }
 
-  private async run(): Promise<boolean> {
+  private async run(check: Check): Promise<boolean> {
     const { state } = this;
     let error: unknown;
     for (let i = 0; i < 2; i++) {
@@ -93,11 +87,11 @@ export class Checks {
         error = failed ?? new Error("the log failed without saying why");
       }
     }
-    this.current = undefined;
-    state.checking = false;
+    state.check = undefined;
     const { logger } = state.cfg;
     if (error === undefined) {
-      if (this.failures > 0) logger.info("the change log can be read again");
+      if (this.told) logger.info("the change log can be read again");
+      this.told = false;
       this.failures = 0;
       state.counts.checks++;
     } else {
@@ -105,13 +99,9 @@ export class Checks {
       this.opened = state.now();
       state.counts.checkFailures++;
       if (this.failures >= BREAKER_AFTER) state.reportDue = true;
-      if (this.failures === 1) {
-        logger.warn("the change log cannot be read: cached secrets are served until their TTL ends", {
-          error: textOf(error),
-        });
-      }
+      this.told ||= state.warnRarely("the change log cannot be read: cached secrets are served until their TTL ends", error);
     }
-    this.reporting.start();
+    if (!check.awaited) this.reporting.start();
     return error === undefined;
   }
 
@@ -122,6 +112,7 @@ export class Checks {
     if (log === undefined) throw new Error("there is no log");
     const deadline = new Deadline(state.cfg.clock, state.cfg.checkTimeout);
     try {
+      state.reads++;
       const from = state.cursor;
       const sent = state.now(); // a check counts from before it was sent: what was appended later may be missing from the answer
       if (from.revision > 0) {
@@ -164,35 +155,29 @@ export class Checks {
     let last = from;
     for (const row of page.rows.slice(1)) {
       mustFollow(last, row);
-      this.remember(cursorOf(row));
-      if (row.schema > SCHEMA) {
-        this.markAll(); // it says something this client cannot read
-      } else {
-        for (const change of row.changes) {
-          this.learn(change, row, page, landed);
-          this.applyTo(change);
-        }
-      }
+      this.applyRow(row, page, landed);
       last = cursorOf(row);
     }
     this.moveTo(last, page, sent, landed);
   }
 
-  /** Marks whatever is cached, since nobody knows what it has missed, and begins at the newest row. */
+  /**
+   * Marks whatever is cached, since nobody knows what it has missed, and begins at the newest row. A fetch that was sent after
+   * this read of the log has missed nothing that the rows do not tell, and goes on.
+   */
   private startAtHead(page: Page, sent: Instant): void {
-    const landed = this.state.now();
+    const { state } = this;
+    const landed = state.now();
+    const beside = fetchesBeside(state);
     // Who observes reads beside its first check, and has missed nothing by that.
-    if (this.state.cfg.mode === "on" || this.state.cursor.revision > 0) this.markAll();
+    if (state.cfg.mode === "on" || state.cursor.revision > 0) this.markAll();
     let last: Cursor | undefined;
     for (const row of page.rows) {
       if (last !== undefined) mustFollow(last, row);
       last = cursorOf(row);
-      this.remember(last);
-      for (const change of row.changes) {
-        this.learn(change, row, page, landed);
-        this.applyTo(change); // a deletion leaves nothing to fall back to
-      }
+      this.applyRow(row, page, landed); // a deletion leaves nothing to fall back to
     }
+    if (tellsAllSince(since(landed, sent), page)) letGoOn(state, beside);
     this.moveTo(last as Cursor, page, sent, landed);
   }
 
@@ -215,10 +200,28 @@ export class Checks {
     for (const [name, known] of state.known) {
       const appended = known.appended ?? page.date; // what a rejection has told: the log's clock counts from here
       const age = Math.max(ageAt(known, landed), sinceAppended(appended, page));
-      if (age > LATE_FOR) state.known.delete(name);
-      else state.known.set(name, { ...known, appended, age, anchor: landed }); // a fetch on its way keeps what it knew
+      const dated = { ...known, appended, age, anchor: landed };
+      const fetch = state.entries.get(name)?.fetch;
+      if (fetch !== undefined) fetch.known = dated; // which judges its answer also if it is forgotten before that comes
+      state.known.set(name, dated);
+      if (age <= LATE_FOR) continue;
+      state.known.delete(name);
+      state.marks++; // a fetch of an ARN on its way may have been to be judged by it
     }
     state.checked = sent;
+  }
+
+  /** Marks what one row changed. */
+  private applyRow(row: Row, page: Page, landed: Instant): void {
+    this.remember(cursorOf(row));
+    if (row.schema > SCHEMA) {
+      this.markAll(); // it says something this client cannot read
+      return;
+    }
+    for (const change of row.changes) {
+      this.learn(change, row, page, landed);
+      this.applyTo(change);
+    }
   }
 
   /** Marks the entry of a changed secret unless what it holds is what the change made current, or newer. */
@@ -296,6 +299,3 @@ export function ageAt(known: KnownChange, at: Instant): number {
   if (before(at, known.anchor)) return known.age - since(known.anchor, at);
   return known.age + atLeastSince(at, known.anchor);
 }
-
-/** The text of an error of the log, which is never given a secret's value. */
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

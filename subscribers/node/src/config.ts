@@ -19,6 +19,7 @@ export interface Settings {
   log: Log | undefined;
   secrets: Secrets;
   reports: Reports | undefined;
+  reportAfter: number;
   clock: Clock;
   logger: Logger;
   function: { arn?: string; version?: string; logStream?: string };
@@ -38,6 +39,7 @@ export function settingsOf(cfg: CacheConfig): Settings {
     log: cfg.log,
     secrets: cfg.secrets,
     reports: cfg.reports,
+    reportAfter: cfg.reportAfter ?? 0,
     clock: cfg.clock ?? systemClock,
     logger: unfailing(cfg.logger ?? console),
     function: cfg.function ?? {},

@@ -23,6 +23,7 @@ export class Fetches {
     private readonly state: State,
     private readonly changes: Changes,
     private readonly ensureChecked: () => Promise<boolean>,
+    private readonly report: () => void,
   ) {}
 
   /** Returns the fetch on its way for the entry's generation, or starts one. */
@@ -38,10 +39,15 @@ export class Fetches {
         rests: state.rests,
         begun: now,
         sent: now,
+        reads: state.reads,
         done: Promise.resolve(),
       };
       entry.fetch = fetch;
-      fetch.done = this.run(entry, fetch).then(() => state.forget(id, entry));
+      fetch.done = this.run(entry, fetch).then(() => {
+        state.forget(id, entry);
+        // In another turn of the loop: the reads that wait come first.
+        if (state.reportDue) state.cfg.clock.after(0, this.report);
+      });
     }
     return entry.fetch;
   }
@@ -73,7 +79,8 @@ export class Fetches {
     const { state } = this;
     fetch.known = state.known.get(fetch.name);
     const versionId = n >= LABEL_TRIES ? fetch.known?.change.versionId : undefined;
-    const { got, error } = await this.get(fetch, versionId);
+    const { got, error } = await this.get(entry, fetch, versionId);
+    await fetch.beside?.done; // the answer is judged by what it finds
 
     state.counts.fetches++;
     if (this.isSuperseded(entry, fetch)) return this.supersede(entry, fetch);
@@ -101,13 +108,13 @@ export class Fetches {
    * the thaw waits for this fetch, and what had become of it before is not their fault. There is no rest while anybody
    * waits, so they wait for one such failure and one answer at the most.
    */
-  private async get(fetch: Fetch, versionId: string | undefined): Promise<{ got?: Fetched; error?: Error }> {
+  private async get(entry: Entry, fetch: Fetch, versionId: string | undefined): Promise<{ got?: Fetched; error?: Error }> {
     const { state } = this;
     const { secrets, clock, fetchTimeout } = state.cfg;
     for (;;) {
       const deadline = new Deadline(clock, fetchTimeout);
       const { rests } = state;
-      fetch.sent = state.now(); // a value's age counts from before it was asked for
+      this.noteSent(entry, fetch);
       try {
         const version = versionId === undefined ? {} : { id: versionId };
         return { got: await deadline.run(async (signal) => secrets.get(fetch.id, version, signal)) };
@@ -117,6 +124,15 @@ export class Fetches {
         deadline.end();
       }
     }
+  }
+
+  /** Notes when a request is sent, and beside which check. */
+  private noteSent(entry: Entry, fetch: Fetch): void {
+    const { state } = this;
+    fetch.sent = state.now(); // a value's age counts from before it was asked for
+    fetch.reads = state.reads;
+    fetch.beside = entry.follows ? state.check : undefined;
+    if (fetch.beside !== undefined) fetch.beside.awaited = true;
   }
 
   /** Whether the entry was marked while the fetch was on its way. */

@@ -1,3 +1,5 @@
+import { Readable } from "node:stream";
+
 import { invoke, noteWrapped } from "./process.js";
 
 /** What this module reads of a Lambda context. */
@@ -6,7 +8,7 @@ interface InvocationContext {
 }
 
 /** Handlers have any event and any result. */
-type AnyHandler = (event: any, context: any, ...rest: any[]) => any;
+type AnyHandler = (event: any, ...rest: any[]) => any;
 
 /** How awslambda.streamifyResponse marks a handler: (event, responseStream, context). */
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
@@ -19,48 +21,80 @@ interface ResponseStream {
 /**
  * Returns a handler that answers invalidations itself with an ack and gives everything else to the given one. It starts the
  * check of the log when an invocation starts, so that the first read finds it done, and sends reports beside the handler. A
- * streaming handler stays one; one with a callback as well, and its answer no longer waits for an empty event loop.
+ * streaming handler stays one, and may also be made one afterwards; what it carries, such as Middy's use, stays on it. One
+ * with a callback works with every runtime, and its answer no longer waits for an empty event loop.
  */
 export function withInvalidation<H extends AnyHandler>(handler: H): H {
   mustBeFunction(handler, "withInvalidation", "check what it is called with");
   noteWrapped();
-  return (isStreaming(handler) ? wrapStreaming(handler) : wrap(handler)) as H;
+  return wrap(handler) as H;
 }
 
 function wrap(handler: AnyHandler): AnyHandler {
-  // Two parameters: a runtime that has no callbacks any more refuses a handler with three.
-  return function (this: unknown, event: unknown, context: InvocationContext) {
-    return invoke(event, context?.invokedFunctionArn, () => call(this, handler, event, context));
+  // With few parameters of its own: a runtime that has no callbacks any more refuses a handler with three.
+  const wrapped: AnyHandler = function (this: unknown, event: unknown, ...rest: unknown[]) {
+    const how = STREAMING in wrapped ? stream : buffer;
+    return how((...args) => handler.apply(this, args), handler.length, event, rest);
   };
-}
-
-function call(self: unknown, handler: AnyHandler, event: unknown, context: unknown): unknown {
-  if (handler.length < 3) return handler.call(self, event, context);
-  return new Promise((resolve, reject) => {
-    const callback = (error: unknown, result: unknown) => (error ? reject(error) : resolve(result));
-    const returned: unknown = handler.call(self, event, context, callback);
-    if (typeof (returned as { then?: unknown } | undefined)?.then === "function") resolve(returned);
-  });
-}
-
-const isStreaming = (handler: AnyHandler): boolean => STREAMING in handler;
-
-function wrapStreaming(handler: AnyHandler): AnyHandler {
-  const wrapped = async function (this: unknown, event: unknown, stream: ResponseStream, context: InvocationContext) {
-    let own = false;
-    const answer = await invoke<unknown>(event, context?.invokedFunctionArn, () => {
-      own = true;
-      return handler.call(this, event, stream, context);
-    });
-    if (own) return answer;
-    stream.end(JSON.stringify(answer));
-    return undefined;
-  };
-  for (const key of Object.getOwnPropertySymbols(handler)) {
-    Object.defineProperty(wrapped, key, Object.getOwnPropertyDescriptor(handler, key) as PropertyDescriptor);
-  }
+  carryOver(handler, wrapped);
   return wrapped;
 }
+
+/** Gives a wrapped handler what the one in it carries. What returns that one, to be called again, returns the wrapped one. */
+function carryOver(handler: AnyHandler, wrapped: AnyHandler): void {
+  for (const key of Reflect.ownKeys(handler)) {
+    if (Object.hasOwn(wrapped, key)) continue; // what every function has
+    const descriptor = Object.getOwnPropertyDescriptor(handler, key) as PropertyDescriptor;
+    const { value } = descriptor as { value?: unknown };
+    if (typeof value === "function") {
+      descriptor.value = (...args: unknown[]): unknown => {
+        const returned: unknown = value.apply(handler, args);
+        return returned === handler ? wrapped : returned;
+      };
+    }
+    Object.defineProperty(wrapped, key, descriptor);
+  }
+}
+
+type Invocation = (call: AnyHandler, parameters: number, event: unknown, rest: unknown[]) => unknown;
+
+const buffer: Invocation = (call, parameters, event, rest) => {
+  const [context, third] = rest;
+  const hasCallback = typeof third === "function" || (third === undefined && parameters >= 3);
+  return invoke(event, arnOf(context), () => (hasCallback ? callWithCallback(call, event, context) : call(event, ...rest)));
+};
+
+/** As the runtimes up to Node 22 do: the answer is a promise's, or the callback's, or there is none and nothing left to do. */
+async function callWithCallback(call: AnyHandler, event: unknown, context: unknown): Promise<unknown> {
+  let callback = (_error: unknown, _result: unknown) => {};
+  let nothingLeft = () => {};
+  const answer = new Promise((resolve, reject) => {
+    callback = (error, result) => (error ? reject(error) : resolve(result));
+    nothingLeft = () => resolve(undefined);
+  });
+  const returned: unknown = call(event, context, callback);
+  if (returned !== undefined) return Promise.race([answer, returned]); // a callback that was called first counts
+  process.once("beforeExit", nothingLeft);
+  try {
+    return await answer;
+  } finally {
+    process.off("beforeExit", nothingLeft);
+  }
+}
+
+const stream: Invocation = async (call, _parameters, event, rest) => {
+  const [out, context] = rest;
+  let own = false;
+  const answer = await invoke<unknown>(event, arnOf(context), () => {
+    own = true;
+    return call(event, ...rest);
+  });
+  if (own) return answer;
+  (out as ResponseStream).end(JSON.stringify(answer));
+  return undefined;
+};
+
+const arnOf = (context: unknown): string | undefined => (context as InvocationContext | undefined)?.invokedFunctionArn;
 
 /** What Middy hands to a middleware, as far as it is used here. */
 interface MiddyRequest {
@@ -81,37 +115,39 @@ export interface InvalidationMiddleware {
  */
 export function invalidation(): InvalidationMiddleware {
   noteWrapped();
-  const open = new Map<MiddyRequest, () => Promise<void>>();
+  // A later middleware may end an invocation early, and then neither after nor onError is called.
+  const ends = new WeakMap<MiddyRequest, () => Promise<void>>();
+  let last: MiddyRequest | undefined; // where one begins after the other has ended
 
   const end = async (request: MiddyRequest): Promise<void> => {
-    const ended = open.get(request);
-    open.delete(request);
+    const ended = ends.get(request);
+    ends.delete(request);
+    if (last === request) last = undefined;
     await ended?.();
   };
 
   return {
     async before(request) {
-      // A later middleware may have ended an invocation early, so that after was not called.
-      if (!isConcurrent()) for (const earlier of open.keys()) await end(earlier);
+      if (last !== undefined) await end(last);
       let finish = () => {};
       const handled = new Promise<void>((resolve) => {
         finish = resolve;
       });
-      const arn = (request.context as InvocationContext | undefined)?.invokedFunctionArn;
       let begun = () => {};
       const isOwn = new Promise<true>((resolve) => {
         begun = () => resolve(true);
       });
-      const invocation = invoke(request.event, arn, () => {
+      const invocation = invoke(request.event, arnOf(request.context), () => {
         begun();
         return handled;
       });
       const first = await Promise.race([isOwn, invocation]);
-      if (first !== true) return first; // the ack: Middy answers with it at once
-      open.set(request, async () => {
+      if (first !== true) return streamable(first);
+      ends.set(request, async () => {
         finish();
         await invocation;
       });
+      if (!isConcurrent()) last = request;
       return undefined;
     },
     after: end,
@@ -119,15 +155,27 @@ export function invalidation(): InvalidationMiddleware {
   };
 }
 
+/**
+ * An ack with which Middy ends an invocation. With its streamifyResponse, of which it tells a middleware nothing, it wants a
+ * stream; otherwise the runtime makes JSON of it.
+ */
+const streamable = (ack: unknown): unknown => Object.assign(Readable.from([JSON.stringify(ack)]), { toJSON: () => ack });
+
 /** Whether this environment may have several invocations under way. */
 const isConcurrent = (): boolean => process.env["AWS_LAMBDA_INITIALIZATION_TYPE"] === "lambda-managed-instances";
 
-/** The decorator of a class's handler method that does what withInvalidation does. It is used as Powertools' are. */
+/**
+ * The decorator of a class's handler method that does what withInvalidation does: as Powertools' are used, with
+ * TypeScript's experimentalDecorators, and as the language itself has decorators.
+ */
 export function invalidationHandler() {
-  return (_target: unknown, key: string | symbol, descriptor: PropertyDescriptor): void => {
-    mustBeFunction(descriptor?.value, "invalidationHandler", `decorate a method, which ${String(key)} is not`);
+  return (target: unknown, at: string | symbol | { name: string | symbol }, descriptor?: PropertyDescriptor): any => {
+    const method: unknown = typeof at === "object" ? target : descriptor?.value;
+    const name = typeof at === "object" ? at.name : at;
+    mustBeFunction(method, "invalidationHandler", `decorate a method, which ${String(name)} is not`);
     noteWrapped();
-    descriptor.value = wrap(descriptor.value as AnyHandler);
+    const wrapped = wrap(method as AnyHandler);
+    return descriptor === undefined ? wrapped : { ...descriptor, value: wrapped };
   };
 }
 

@@ -3,6 +3,9 @@ import { errorOf } from "./errors.js";
 import type { Entry, Held, OnChange, State } from "./state.js";
 import { REASON_REFUSED } from "./wire.js";
 
+/** How long a read waits for onChange, in milliseconds: a function's time-out may well be shorter than fetchTimeout. */
+const HOLD_READS = 2_000;
+
 /**
  * Tells onChange functions of new versions, of one after the other: what is fetched while they run is told afterwards,
  * only the newest of that, and the reads do not wait for it.
@@ -12,7 +15,7 @@ export class Changes {
 
   /**
    * Notes that another version than before is held and has it told of. What it returns is for the read that fetched the
-   * version to wait for: until this one has been told, but not for ever, since no read is to hang on a function that does
+   * version to wait for: until this one has been told, but not for long, since no read is to hang on a function that does
    * not return. There is nothing to wait for while another is being told of.
    */
   tell(entry: Entry, version: Held): Promise<unknown> | undefined {
@@ -24,16 +27,13 @@ export class Changes {
     }
     const first = Promise.resolve().then(() => this.tellOne(entry, version));
     entry.telling = this.tellRest(entry, version, first);
-    return this.bounded(first);
+    return within(this.state.cfg.clock, HOLD_READS, first);
   }
 
   /** Waits until all has been told of what an entry holds. */
   async waitTold(entry: Entry): Promise<void> {
-    if (entry.telling !== undefined) await this.bounded(entry.telling);
-  }
-
-  private bounded(telling: Promise<void>): Promise<unknown> {
-    return within(this.state.cfg.clock, this.state.cfg.fetchTimeout, telling);
+    const { clock, fetchTimeout } = this.state.cfg;
+    if (entry.telling !== undefined) await within(clock, fetchTimeout, entry.telling);
   }
 
   private async tellRest(entry: Entry, first: Held, told: Promise<void>): Promise<void> {

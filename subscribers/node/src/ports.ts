@@ -77,6 +77,8 @@ export interface CacheConfig {
   log?: Log;
   secrets: Secrets;
   reports?: Reports;
+  /** How long after it was made a Cache must still be read to report at all; 0 if absent. */
+  reportAfter?: number;
   clock?: Clock;
   logger?: Logger;
   function?: { arn?: string; version?: string; logStream?: string };

@@ -3,6 +3,7 @@ import { SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 import { ChangeLog, ReportsTable, SecretsManager } from "./aws.js";
 import { Cache } from "./cache.js";
 import { type Environment, readEnvironment } from "./environment.js";
+import { CLIENT } from "./state.js";
 import { Tables } from "./tables.js";
 import { type Ack, type Outcome, parseInvalidation, type SecretOutcome } from "./wire.js";
 
@@ -11,16 +12,26 @@ import { type Ack, type Outcome, parseInvalidation, type SecretOutcome } from ".
  * log is read with that client's credentials and Region, since it speaks of their secrets only. Providers that bring no
  * client of their own share one, so a function usually has one Cache, and a check costs one read however many providers
  * there are. Without a log there is nothing to share: each provider then has a Cache of its own, as Powertools' have.
+ * A Cache lives as long as its client: a provider may be made for each request.
  */
 interface Shared {
   readonly environment: Environment;
-  readonly caches: Map<SecretsManagerClient, Cache>;
+  readonly caches: WeakMap<SecretsManagerClient, Cache>;
+  readonly references: Set<WeakRef<Cache>>;
   client: SecretsManagerClient | undefined;
+  /** The shared client's Cache, while no provider has asked for one: the first takes it over, or takes its place. */
+  early: Cache | undefined;
+  /** Some provider has asked for one. */
+  claimed: boolean;
   wrapped: boolean;
 }
 
-// By a symbol on globalThis, since a bundle may hold this module twice: as ES module and as CommonJS.
-const KEY = Symbol.for("@bank-platform/secret-broadcast");
+/** How long a Cache that is not its process's first must have been in use before it reports, in milliseconds. */
+const LASTING = 10_000;
+
+// By a symbol on globalThis, since a bundle may hold this module twice: as ES module and as CommonJS. Another release's
+// parts do not fit these.
+const KEY = Symbol.for(`@bank-platform/secret-broadcast ${CLIENT}`);
 
 function shared(): Shared {
   const place = globalThis as { [KEY]?: Shared };
@@ -32,7 +43,7 @@ function shared(): Shared {
     } else if (environment.mode === "off") {
       console.info("the change log is not followed: secrets are cached for their TTL only", { why: offBecause(environment) });
     }
-    place[KEY] = { environment, caches: new Map(), client: undefined, wrapped: false };
+    place[KEY] = { environment, caches: new WeakMap(), references: new Set(), client: undefined, early: undefined, claimed: false, wrapped: false };
   }
   return place[KEY];
 }
@@ -47,11 +58,19 @@ export function sharedClient(): SecretsManagerClient | undefined {
   return (process.client ??= new SecretsManagerClient({}));
 }
 
-/** The Cache of a client. owned: nobody else uses the client's connections. */
+/** The Cache of a provider's client. owned: nobody else uses the client's connections. */
 export function cacheOf(client: SecretsManagerClient, owned: boolean): Cache {
   const process = shared();
+  const { early, claimed } = process;
+  process.early = undefined;
+  process.claimed = true;
   const found = process.caches.get(client);
   if (found !== undefined) return found;
+  if (early !== undefined) forget(process, early);
+  return makeCache(process, client, owned, claimed ? LASTING : 0);
+}
+
+function makeCache(process: Shared, client: SecretsManagerClient, owned: boolean, reportAfter: number): Cache {
   const { environment } = process;
   const { env, domain, service, mode, ttl, checkEvery, table, reportsTable, endpoint } = environment;
   const tables = new Tables(client, endpoint);
@@ -65,18 +84,40 @@ export function cacheOf(client: SecretsManagerClient, owned: boolean): Cache {
     secrets: new SecretsManager(client, owned),
     ...(mode === "off" ? {} : { log: new ChangeLog(tables, table) }),
     ...(mode === "off" || reportsTable === "" ? {} : { reports: new ReportsTable(tables, reportsTable) }),
+    reportAfter,
     function: environment.function,
   });
   if (process.wrapped) cache.takeInvalidations();
-  if (mode !== "off") process.caches.set(client, cache); // without a log there is nothing that a push could do
+  if (mode !== "off") {
+    // without a log there is nothing that a push could do
+    process.caches.set(client, cache);
+    living(process); // drops the references to those that are gone, also where no handler is wrapped
+    process.references.add(new WeakRef(cache));
+  }
   return cache;
+}
+
+/** The Caches that somebody can still read. */
+function living({ references }: Shared): Cache[] {
+  const caches: Cache[] = [];
+  for (const reference of references) {
+    const cache = reference.deref();
+    if (cache === undefined) references.delete(reference);
+    else caches.push(cache);
+  }
+  return caches;
+}
+
+function forget(process: Shared, cache: Cache): void {
+  for (const reference of process.references) if (reference.deref() === cache) process.references.delete(reference);
+  if (process.client !== undefined) process.caches.delete(process.client);
 }
 
 /** Says that the handler answers invalidations: what is reported from now on says so. */
 export function noteWrapped(): void {
   const process = shared();
   process.wrapped = true;
-  for (const cache of process.caches.values()) cache.takeInvalidations();
+  for (const cache of living(process)) cache.takeInvalidations();
 }
 
 /** Runs one invocation of a wrapped handler with every Cache of this process. */
@@ -88,11 +129,11 @@ export async function invoke<R>(
   const process = shared();
   const isOurs = parseInvalidation(event) !== undefined;
   if (process.environment.mode === "off" && !isOurs) return handler();
-  if (process.caches.size === 0) {
-    const cache = cacheOf(sharedClient() ?? new SecretsManagerClient({}), true);
-    if (process.caches.size === 0) return cache.invoke(event, functionArn, handler); // it is off, and says so
+  const caches = living(process);
+  if (caches.length === 0 && (isOurs || !process.claimed)) {
+    process.early = makeCache(process, sharedClient() ?? new SecretsManagerClient({}), true, 0);
+    caches.push(process.early);
   }
-  const caches = [...process.caches.values()];
   if (isOurs) {
     const acks = await Promise.all(caches.map((cache) => cache.invoke(event, functionArn, unreachable)));
     return acks.reduce(merge);

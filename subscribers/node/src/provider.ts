@@ -1,4 +1,5 @@
 import { BaseProvider, DEFAULT_PROVIDERS, GetOptions } from "@aws-lambda-powertools/parameters/base";
+import { TransformParameterError } from "@aws-lambda-powertools/parameters/errors";
 import type { SecretsProvider } from "@aws-lambda-powertools/parameters/secrets";
 import type {
   GetMaybeUndefined,
@@ -14,6 +15,7 @@ import {
 
 import { isOther } from "./aws.js";
 import type { Cache } from "./cache.js";
+import { Pinned } from "./pinned.js";
 import { cacheOf, sharedClient } from "./process.js";
 import type { OnChange, Version } from "./state.js";
 import type { TryOptions } from "./try.js";
@@ -39,6 +41,7 @@ const PASSAGE = Symbol("passage");
 interface PassedOptions {
   [PASSAGE]?: Passage;
   throwOnMissing?: boolean;
+  transform?: string;
   sdkOptions?: Partial<GetSecretValueCommandInput>;
 }
 
@@ -58,7 +61,8 @@ const Base = BaseProvider as unknown as typeof SecretsProvider;
  */
 export class InvalidatingSecretsProvider extends Base {
   private readonly cache: Cache;
-  /** How often the pinned reads' cache was cleared: what was asked for before must not refill it. */
+  private readonly pinned = new Pinned();
+  /** How often pinned was cleared: what was asked for before must not refill it. */
   private clears = 0;
 
   constructor(config?: SecretsProviderOptions) {
@@ -104,14 +108,22 @@ export class InvalidatingSecretsProvider extends Base {
     return (await this.through(name, passage, options)) as Output;
   }
 
-  /** Lets Powertools' own get do with a value what it does: transforms, errors, what is missing. It is not to cache it. */
   private async through(name: string, passage: Passage, options?: SecretsGetOptions): Promise<unknown> {
-    const passed = { ...options, maxAge: 0, forceFetch: true, [PASSAGE]: passage };
-    const value: unknown = await super.get(name, passed as never);
+    const value = await this.uncached(name, { ...options, [PASSAGE]: passage });
     if (options?.transform !== undefined && passage.version !== undefined && value !== undefined) {
       passage.version.transforms.set(memoKey(options.transform, name), value);
     }
     return value;
+  }
+
+  /** Lets Powertools' own get do with a value what it does: transforms, errors, what is missing. It is not to cache it. */
+  private async uncached(name: string, options: PassedOptions): Promise<unknown> {
+    try {
+      return await super.get(name, { ...options, maxAge: 0, forceFetch: true } as never);
+    } catch (error) {
+      if (!(error instanceof TransformParameterError)) throw error;
+      throw new TransformParameterError(options.transform as string, "the value is not in that format"); // Powertools' text quotes it
+    }
   }
 
   /**
@@ -122,10 +134,11 @@ export class InvalidatingSecretsProvider extends Base {
     const { VersionId, VersionStage } = options.sdkOptions ?? {};
     const { maxAge, transform, forceFetch } = new GetOptions(options);
     const key = JSON.stringify([name, VersionId ?? "", VersionStage ?? "", transform ?? ""]);
-    if (!forceFetch && !this.hasKeyExpiredInCache(key)) return this.store.get(key)?.value;
+    const kept = forceFetch ? undefined : this.pinned.get(key);
+    if (kept !== undefined) return kept;
     const { clears } = this;
-    const value: unknown = await super.get(name, { ...options, maxAge: 0, forceFetch: true } as never);
-    if (value !== undefined && clears === this.clears) this.addToCache(key, value, maxAge as number);
+    const value = await this.uncached(name, options);
+    if (value !== undefined && clears === this.clears) this.pinned.set(key, value, maxAge as number);
     return value;
   }
 
@@ -136,6 +149,7 @@ export class InvalidatingSecretsProvider extends Base {
   ): Promise<string | Uint8Array | undefined> {
     const { [PASSAGE]: passage, throwOnMissing, sdkOptions } = (options ?? {}) as PassedOptions;
     try {
+      mustBeName(name, "get");
       if (passage === undefined) {
         const got = await this.client.send(new GetSecretValueCommand({ ...sdkOptions, SecretId: name }));
         return got.SecretString || got.SecretBinary;
@@ -161,16 +175,19 @@ export class InvalidatingSecretsProvider extends Base {
   /** Evicts every secret, also for fetches on their way: they do not refill what was cleared. */
   override clearCache(): void {
     super.clearCache();
+    this.pinned.clear();
     this.clears++;
     this.cache.clear();
   }
 
   /**
    * Has f told each time another version of a secret than before has been fetched, before the read that caused it returns:
-   * it drops what was made with the old one, such as a connection pool. If it throws, the ack and the report say failed;
-   * the new version is served all the same. It is not called for the first version read.
+   * it drops what was made with the old one, such as a connection pool. A read waits for f two seconds at the most, an ack
+   * ten. If f throws or takes longer, the ack and the report say failed; the new version is served all the same. It is not
+   * called for the first version read.
    */
   onChange(name: string, f: OnChange): void {
+    mustBeName(name, "onChange");
     if (typeof f !== "function") throw new TypeError(`onChange of ${name}: the callback must be a function, not ${typeof f}`);
     this.cache.onChange(name, f);
   }
@@ -185,6 +202,7 @@ export class InvalidatingSecretsProvider extends Base {
     use: (value: Value, version: Version) => R | Promise<R>,
     options: SecretsTryOptions = {},
   ): Promise<R> {
+    mustBeName(name, "try");
     const ttl = ttlOf(options);
     const { maxAge: _maxAge, transform, ...rest } = options;
     return this.cache.try(
@@ -203,9 +221,17 @@ export class InvalidatingSecretsProvider extends Base {
 const isOwned = (config?: SecretsProviderOptions): boolean =>
   config?.awsSdkV3Client === undefined && config?.clientConfig?.requestHandler === undefined;
 
-/** In milliseconds, from maxAge or as Powertools finds it. */
-const ttlOf = (options?: { maxAge?: number }): number =>
-  (options?.maxAge ?? (new GetOptions().maxAge as number)) * 1000;
+/** In milliseconds, from maxAge or as Powertools finds it: null is 0 there, and NaN never passes. */
+function ttlOf(options?: { maxAge?: number }): number {
+  const maxAge = options?.maxAge === undefined ? (new GetOptions().maxAge as number) : options.maxAge;
+  return Number.isNaN(maxAge) ? Infinity : maxAge * 1000;
+}
+
+function mustBeName(name: unknown, what: string): void {
+  if (typeof name === "string" && name !== "") return;
+  const found = name === "" ? "an empty string" : name === null ? "null" : typeof name;
+  throw new TypeError(`${what} needs the secret's name or ARN, not ${found}: look where the name comes from, such as an environment variable`);
+}
 
 function isPinned({ VersionId, VersionStage }: Partial<GetSecretValueCommandInput>): boolean {
   return VersionId !== undefined || (VersionStage !== undefined && VersionStage !== "AWSCURRENT");

@@ -40,13 +40,14 @@ export class Pushes {
   /** Waits a little for what is on its way: once the invocation has returned the environment may be frozen. */
   async linger(): Promise<void> {
     this.reporting.start();
-    if (this.checks.current === undefined && this.reporting.sending === undefined) return;
+    if (this.state.check === undefined && this.reporting.sending === undefined) return;
     await within(this.state.cfg.clock, LINGER_FOR, this.underWay());
   }
 
   private async underWay(): Promise<void> {
-    await this.checks.current?.done;
-    await this.reporting.sending; // the check ends with it
+    await this.state.check?.done;
+    this.reporting.start(); // unless the check has ended with one
+    await this.reporting.sending;
   }
 
   /** Answers an invalidation that cannot be used. */

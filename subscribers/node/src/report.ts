@@ -24,12 +24,14 @@ export class Reporting {
   /** Resolves when the report on its way has been written or has failed; undefined without one. */
   sending: Promise<void> | undefined;
   private environmentId = "";
-  private readonly started: number;
+  private readonly started: Instant;
   private sent: Instant | undefined;
+  /** It was logged that reports cannot be written. */
+  private told = false;
 
   constructor(private readonly state: State) {
     this.function = state.cfg.function.arn ?? "";
-    this.started = state.cfg.clock.wall();
+    this.started = state.now();
   }
 
   /** A module may read secrets before it wraps its handler: who was told otherwise is told anew. */
@@ -39,16 +41,22 @@ export class Reporting {
     if (this.sent !== undefined) this.state.reportDue = true;
   }
 
-  /** Writes the report if something new is to be told and the last one is long enough ago. It does not wait. */
+  /** Whether something new is to be told and the last report is long enough ago. */
+  isDue(now: Instant): boolean {
+    const { cfg, lastRead, reportDue } = this.state;
+    if (cfg.reports === undefined || cfg.mode === "off" || this.sending !== undefined) return false;
+    if (this.sent === undefined) return reportDue && since(lastRead, this.started) >= cfg.reportAfter;
+    const age = since(now, this.sent);
+    return age >= (reportDue ? REPORT_EVERY : RENEW_EVERY);
+  }
+
+  /** Writes the report if it is due. It does not wait. */
   start(): void {
     const { state } = this;
-    const { reports, mode } = state.cfg;
-    if (reports === undefined || mode === "off") return;
+    const { reports } = state.cfg;
+    if (state.check !== undefined) return; // what the check finds is to be told, and it calls this when it ends
     const now = state.now();
-    if (state.checking) return; // what the check finds is to be told, and it calls this when it ends
-    const age = this.sent === undefined ? undefined : since(now, this.sent);
-    if (this.sending !== undefined || (age !== undefined && age < REPORT_EVERY)) return;
-    if (!state.reportDue && (age === undefined || age < RENEW_EVERY)) return;
+    if (reports === undefined || !this.isDue(now)) return;
     const { report, complete } = this.build();
     state.reportDue = !complete;
     this.sent = now;
@@ -59,8 +67,12 @@ export class Reporting {
     const deadline = new Deadline(this.state.cfg.clock, 4 * this.state.cfg.checkTimeout);
     try {
       await deadline.run(async (signal) => put(report, signal));
-    } catch {
-      this.state.reportDue = true; // the next one tells it all again
+      this.told = false;
+    } catch (error) {
+      const { state } = this;
+      state.reportDue = true; // the next one tells it all again
+      state.counts.reportFailures++;
+      this.told ||= state.warnRarely("reports cannot be written: the status lacks this environment, and no push comes", error);
     } finally {
       deadline.end();
       this.sending = undefined;
@@ -93,7 +105,7 @@ export class Reporting {
       ...given("logStream", cfg.function.logStream),
       takesInvalidations: this.takesInvalidations,
       mode: cfg.mode,
-      started: new Date(this.started).toISOString(),
+      started: new Date(this.started.wall).toISOString(),
       time: new Date(cfg.clock.wall()).toISOString(),
       revision: cursor.revision,
       ...given("hash", cursor.hash),

@@ -2,13 +2,15 @@ import { relative } from "node:path";
 
 import { checkPush, contradiction, packageName, plan, type BroadcastOptions, type Grant } from "./deploy.js";
 import { pluginFile } from "./sst-plugin.js";
+import { isWrapped } from "./sst-wrapped.js";
 
 export type { BroadcastOptions } from "./deploy.js";
 
 export interface SstOptions extends BroadcastOptions {
   /**
    * The functions whose handlers are wrapped with withInvalidation: component names ("PaymentsApi") or handlers
-   * ("src/pay.handler"), or true for all. Only they are tagged, so only they can be pushed to.
+   * ("src/pay.handler"), or true for all; if absent, those whose handler's own module imports what wraps it. Only they are
+   * tagged, so only they can be pushed to.
    */
   push?: boolean | readonly string[];
   /** false: imports of Powertools' secrets module stay as they are, for functions that import this package themselves. */
@@ -43,11 +45,11 @@ const caller = "secretBroadcast";
  */
 export function secretBroadcast(options: SstOptions): (args: FunctionArgs, opts: unknown, name: string) => undefined {
   const planned = plan(caller, options);
-  const { push = false, alias = true } = options;
-  checkPush(caller, push, (entry) => typeof entry === "string" && entry !== "", '["PaymentsApi", "src/pay.handler"]', options);
+  const { push, alias = true } = options;
+  checkPush(caller, push ?? false, (entry) => typeof entry === "string" && entry !== "", '["PaymentsApi", "src/pay.handler"]', options);
   const seen = new WeakMap<FunctionArgs, { name: string; pushed: boolean }>();
   return (args, _opts, name) => {
-    const pushed = isPushed(push, name, args.handler);
+    const pushed = push === undefined ? takesPushes(options, args) : isPushed(push, name, args.handler);
     const before = seen.get(args);
     if (before !== undefined) {
       // Changed already. SST reads some arguments later, so two functions of one object cannot differ.
@@ -81,6 +83,11 @@ export function secretBroadcast(options: SstOptions): (args: FunctionArgs, opts:
     }
     return undefined;
   };
+}
+
+/** A function that does not report is not pushed to; what is bundled already has no module to look into. */
+function takesPushes({ reportsTable }: SstOptions, { bundle, handler }: FunctionArgs): boolean {
+  return reportsTable !== false && bundle === undefined && isWrapped(handler);
 }
 
 function isPushed(push: boolean | readonly string[], name: string, handler: unknown): boolean {

@@ -113,9 +113,9 @@ export interface Fetch {
   /** The secret's name; empty until the first answer to an ARN has told it. */
   name: string;
   /** The entry's when it began. */
-  readonly generation: number;
+  generation: number;
   /** The state's when it began: for an entry whose name is not known yet. */
-  readonly marks: number;
+  marks: number;
   readonly rests: number;
   readonly begun: Instant;
   /** Resolves when the fetch has ended, whichever way. */
@@ -125,13 +125,26 @@ export interface Fetch {
 
   // Of the try on its way:
   sent: Instant;
-  /** The newest change when it was sent. */
+  /** The state's when it was sent. */
+  reads: number;
+  /** The check on its way then. */
+  beside?: Check | undefined;
+  /** The newest change when it was sent, or when a check landed after that. */
   known?: KnownChange | undefined;
   /** The last answer that was of before a known change. */
   late?: Held;
 
   version?: Held;
   error?: Error;
+}
+
+/** One look at the log on its way. All who need one share it. */
+export interface Check {
+  readonly begun: Instant;
+  /** Whether the log was read. It never fails. */
+  done: Promise<boolean>;
+  /** A fetch waits for it, and sees to the report then. */
+  awaited: boolean;
 }
 
 /** One request that a rejection has caused, and all who share it. */
@@ -168,6 +181,9 @@ export interface KnownChange {
   readonly anchor: Instant;
 }
 
+/** How often it is logged at the most that something fails that may come and go, in milliseconds. */
+const WARN_EVERY = 60_000;
+
 /** Everything that a Cache knows, and what is done with one entry. Nothing here waits. */
 export class State {
   readonly entries = new Map<string, Entry>();
@@ -182,25 +198,32 @@ export class State {
     invalidated: 0,
     uncertain: 0,
     outdated: 0,
+    reportFailures: 0,
   };
   cursor: Cursor = { revision: 0, hash: "" };
   /** The moment before the newest successful check was sent. */
   checked?: Instant;
+  /** When anything was last read; at first, when there was nothing to read yet. */
+  lastRead: Instant;
   /** How often anything was marked, or would have been. */
   marks = 0;
   /** Invocations under way, as far as the wrapped handler sees them. */
   invocations = 0;
   /** How often there began or ceased to be any: between the two the environment may have been frozen. */
   rests = 0;
-  /** A check of the log is on its way. */
-  checking = false;
+  /** The check on its way. */
+  check?: Check | undefined;
+  /** How many reads of the log have begun. */
+  reads = 0;
   /** Something new is to be reported. */
   reportDue = false;
   private readonly prefix: string;
   private toldOutside = false;
+  private readonly warned = new Map<string, Instant>();
 
   constructor(readonly cfg: Settings) {
     this.prefix = namePrefix(cfg.env, cfg.domain);
+    this.lastRead = this.now();
   }
 
   now(): Instant {
@@ -249,6 +272,17 @@ export class State {
       entry.alias === undefined &&
       entry.onChange.length === 0;
     if (empty && this.entries.get(id) === entry) this.entries.delete(id);
+  }
+
+  /** Warns, but of one thing once a minute at the most: what comes and goes must not fill the log. Tells whether it did. */
+  warnRarely(text: string, error: unknown): boolean {
+    const now = this.now();
+    const last = this.warned.get(text);
+    if (last !== undefined && since(now, last) < WARN_EVERY) return false;
+    this.warned.set(text, now);
+    // An error of the tables, which are never given a secret's value.
+    this.cfg.logger.warn(text, { error: error instanceof Error ? error.message : String(error) });
+    return true;
   }
 
   /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: said once. */

@@ -116,6 +116,8 @@ export interface Counts {
   uncertain: number;
   /** Reads served although a newer version was known but could not be fetched: the second. */
   outdated: number;
+  /** Reports that were not written: the next that is tells of them. */
+  reportFailures: number;
 }
 
 // The broadcaster keeps and logs these texts and no others: invalidation/wire/plain.go.

@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { PassThrough, type Writable } from "node:stream";
+import { text } from "node:stream/consumers";
 import { after, before, beforeEach, describe, test } from "node:test";
 
 import middy from "@middy/core";
 import type { Context } from "aws-lambda";
+import ts from "typescript";
 
 import { defaultProvider, getSecret, invalidation, invalidationHandler, withInvalidation } from "../src/index.js";
 import type { Ack, Row } from "../src/wire.js";
 import { failure } from "./support/expect.js";
 import { gate } from "./support/fake.js";
+import { gone } from "./support/memory.js";
 import { World } from "./support/world.js";
 
 const NAME = "/bank/test/payments/neon/password";
@@ -48,34 +53,93 @@ describe("wrapped handlers", () => {
     assert.ok(handler.length <= 2);
   });
 
-  test("withInvalidation: a handler with a callback, and a synchronous one", async () => {
+  test("withInvalidation: a handler with a callback, however it takes it, and a synchronous one", async () => {
     type Callback = (error: Error | null, result?: unknown) => void;
-    const byCallback = withInvalidation((event: { fail?: boolean }, _context: unknown, callback?: Callback) => {
+    type ByCallback = (event: { fail?: boolean }, context: unknown, callback?: Callback) => void;
+    const declared: ByCallback = (event, _context, callback) => {
       setImmediate(() => callback?.(event.fail ? new Error("no") : null, "its answer"));
-    }) as unknown as (event: unknown, context: unknown) => Promise<unknown>;
-    assert.equal(await byCallback({}, context), "its answer");
-    assert.equal((await failure(byCallback({ fail: true }, context))).message, "no");
-    isAck(await byCallback(world.invalidation(row), context));
-    assert.equal(await withInvalidation((_event: unknown, _context: unknown) => "at once")({}, context), "at once");
+    };
+    const listeners = process.listenerCount("beforeExit");
+    const runtimes = { "Node 22": [() => {}], "Node 24": [] }; // which has no callbacks any more
+    const both: ByCallback = async (event, _context, callback) => callback?.(event.fail ? new Error("no") : null, "its answer");
+    const cases: [string, ByCallback, keyof typeof runtimes][] = [
+      ["declared", declared, "Node 22"],
+      ["declared", declared, "Node 24"],
+      ["wrapped by somebody", (...args) => declared(...args), "Node 22"],
+      ["called by an async one", both, "Node 22"],
+      ["with a default", (event, context, callback = () => {}) => declared(event, context, callback), "Node 22"],
+    ];
+    for (const [what, handler, runtime] of cases) {
+      const wrapped = withInvalidation(handler) as unknown as (...args: unknown[]) => Promise<unknown>;
+      const [callback] = runtimes[runtime];
+      assert.ok(wrapped.length < 3);
+      assert.equal(await wrapped({}, context, callback), "its answer", `${what}, ${runtime}`);
+      assert.equal((await failure(wrapped({ fail: true }, context, callback))).message, "no");
+      isAck(await wrapped(world.invalidation(row), context, callback));
+    }
+    assert.equal(process.listenerCount("beforeExit"), listeners);
+    const sync = withInvalidation((_event: unknown, _context: unknown) => "at once") as (...args: unknown[]) => unknown;
+    assert.equal(await sync({}, context), "at once");
+    assert.equal(await sync({}, context, () => {}), "at once");
+    const signal = { signal: new AbortController().signal };
+    assert.equal(await (withInvalidation((_event: unknown, _context: unknown, third: unknown) => third)({}, context, signal) as unknown), signal);
   });
 
-  test("withInvalidation: a streaming handler stays one, and a push is answered in its stream", async () => {
-    const chunks: string[] = [];
-    const stream = { write: (chunk: string) => chunks.push(chunk), end: (chunk?: string) => chunks.push(chunk ?? "") };
-    const streaming = Object.assign(
-      async (event: { order: number }, out: typeof stream, with_: unknown) => {
-        assert.equal(with_, context);
-        out.write(`order ${event.order}`);
-        out.end();
-      },
-      { [STREAMING]: "response" },
-    );
-    const handler = withInvalidation(streaming);
-    assert.equal((handler as unknown as Record<symbol, unknown>)[STREAMING], "response");
-    await handler({ order: 1 }, stream, context);
-    assert.deepEqual(chunks.splice(0), ["order 1", ""]);
-    await handler(world.invalidation(row) as never, stream, context);
-    isAck(JSON.parse(chunks.join("")));
+  test("withInvalidation: a handler that answers nothing ends when nothing is left to do, as in the runtime", () => {
+    const program = `
+      import { withInvalidation } from ${JSON.stringify(new URL("../src/index.js", import.meta.url).href)};
+      const handler = withInvalidation((event) => void setTimeout(() => console.log("worked"), 20));
+      handler({}, {}, () => {}).then((answer) => console.log("answered", answer));`;
+    const env = { PATH: process.env["PATH"] };
+    const out = execFileSync(process.execPath, ["--input-type=module", "-e", program], { encoding: "utf8", env, stdio: ["ignore", "pipe", "inherit"] });
+    assert.match(out, /worked\nanswered undefined\n$/);
+  });
+
+  /** As awslambda.streamifyResponse does. */
+  const streamifyResponse = <H extends object>(handler: H): H => Object.assign(handler, { [STREAMING]: "response" });
+
+  /** What a streaming handler writes. */
+  const streamed = async (handler: unknown, event: unknown): Promise<string> => {
+    assert.equal((handler as Record<symbol, unknown>)[STREAMING], "response");
+    const out = new PassThrough();
+    const [written] = await Promise.all([text(out), (handler as (...args: unknown[]) => Promise<unknown>)(event, out, context)]);
+    return written;
+  };
+
+  test("withInvalidation: a streaming handler stays one or is made one, and a push is answered in its stream", async () => {
+    const streaming = async (event: { order: number }, out: Writable, with_: unknown) => {
+      assert.equal(with_, context);
+      out.write(`order ${event.order}`);
+      out.end();
+    };
+    for (const handler of [withInvalidation(streamifyResponse(streaming)), streamifyResponse(withInvalidation(streaming))]) {
+      assert.equal(await streamed(handler, { order: 1 }), "order 1");
+      isAck(JSON.parse(await streamed(handler, world.invalidation(row))));
+    }
+  });
+
+  test("Middy that streams: a push is answered in the stream, by the middleware and by withInvalidation", async () => {
+    const holder = globalThis as { awslambda?: unknown };
+    holder.awslambda = { streamifyResponse };
+    try {
+      const make = () => middy({ streamifyResponse: true }).handler((async () => "its answer") as never);
+      for (const handler of [make().use(invalidation()), withInvalidation(make())]) {
+        assert.equal(await streamed(handler, { order: 1 }), "its answer");
+        isAck(JSON.parse(await streamed(handler, world.invalidation(row))));
+      }
+    } finally {
+      delete holder.awslambda;
+    }
+  });
+
+  test("withInvalidation: what Middy carries stays, and what is used later is in the wrapped handler", async () => {
+    const seen: unknown[] = [];
+    const handler = withInvalidation(middy(async () => "its answer"))
+      .use({ before: ({ event }) => void seen.push(event) })
+      .before(async ({ event }) => void seen.push(event));
+    assert.equal(await handler({ order: 1 } as never, context), "its answer");
+    isAck(await handler(world.invalidation(row) as never, context));
+    assert.deepEqual(seen, [{ order: 1 }, { order: 1 }]);
   });
 
   test("what is no function is a clear error", () => {
@@ -93,7 +157,7 @@ describe("wrapped handlers", () => {
       .use({ before: ({ event }) => void seen.push(event) });
     assert.equal(await handler({ order: 1 }, context), `value ${n - 1}`);
     const next = await world.change(NAME, `value ${n++}`);
-    const ack = (await handler(world.invalidation(next) as never, context)) as unknown as Ack;
+    const ack = JSON.parse(JSON.stringify(await handler(world.invalidation(next) as never, context))) as Ack; // as the runtime does
     assert.deepEqual([ack.secrets?.[0]?.outcome, ack.secrets?.[0]?.verified], ["applied", true]);
     assert.deepEqual(seen, [{ order: 1 }]);
     assert.equal(await handler({ order: 2 }, context), `value ${n - 1}`);
@@ -114,6 +178,20 @@ describe("wrapped handlers", () => {
     assert.equal(invocations(), 0);
   });
 
+  test("on Managed Instances nothing is kept of an invocation that a later middleware ended early", async () => {
+    process.env["AWS_LAMBDA_INITIALIZATION_TYPE"] = "lambda-managed-instances";
+    const handler = middy(async () => "the handler's")
+      .use(invalidation())
+      .use({ before: () => "early" as never });
+    const event = (): object => ({ early: true });
+    const invoked = async (): Promise<WeakRef<object>> => {
+      const given = event();
+      assert.equal(await handler(given as never, context), "early");
+      return new WeakRef(given);
+    };
+    await gone([await invoked(), await invoked()]);
+  });
+
   test("the method decorator, as Powertools' are used", async () => {
     class Lambda {
       private readonly answer = "its answer";
@@ -126,6 +204,27 @@ describe("wrapped handlers", () => {
     const lambda = new Lambda();
     assert.equal(await lambda.handler({}, context), "its answer");
     isAck(await lambda.handler(world.invalidation(row), context));
+  });
+
+  test("the method decorator, as the language has it", async () => {
+    const source = `
+      export const make = (invalidationHandler) => {
+        class Lambda {
+          answer = "its answer";
+          @invalidationHandler()
+          async handler(event, context) { return this.answer; }
+        }
+        return new Lambda();
+      };`;
+    const { outputText } = ts.transpileModule(source, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext } });
+    const { make } = (await import(`data:text/javascript,${encodeURIComponent(outputText)}`)) as {
+      make: (decorator: unknown) => { handler: (event: unknown, context: unknown) => Promise<unknown> };
+    };
+    const lambda = make(invalidationHandler);
+    assert.equal(await lambda.handler({}, context), "its answer");
+    isAck(await lambda.handler(world.invalidation(row), context));
+    const field: ClassFieldDecoratorContext = { kind: "field", name: "handler" } as never;
+    assert.throws(() => invalidationHandler()(undefined, field), /decorate a method, which handler is not/);
   });
 
   test("several invocations at once in one process", async () => {

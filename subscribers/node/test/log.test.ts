@@ -36,8 +36,15 @@ test("the breaker opens after three failures and closes again", async () => {
   fake.clock.jump(NEXT_CHECK);
   for (let i = 0; i < 3; i++) await step("it takes three failures again", 2);
   await step("open once more", 0);
-  assert.equal(fake.logs("cannot be read"), 2);
+  assert.equal(fake.logs("cannot be read"), 1, "within a minute of the first");
   assert.equal(fake.logs("can be read again"), 1);
+  fake.clock.jump(60_000);
+  await step("an outage that goes on is told of, a minute after the one before", 2);
+  assert.equal(fake.logs("cannot be read"), 2);
+  fake.logError = undefined;
+  fake.clock.jump(10_000);
+  await step("closed again", 1);
+  assert.equal(fake.logs("can be read again"), 2);
 });
 
 test("with a broken log the TTL alone applies", async () => {

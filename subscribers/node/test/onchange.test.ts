@@ -140,31 +140,22 @@ test("onChange may read the secret, also when that brings another version", asyn
   }
 });
 
-test("an onChange that takes long is waited for: nothing is fallen back to", async () => {
-  const fake = new Fake();
-  fake.put(PASSWORD, "first");
-  const cache = fake.cache();
-  await reads(cache, "first");
-  cache.onChange(PASSWORD, () => new Promise((resolve) => void fake.clock.after(4000, resolve)));
-  fake.put(PASSWORD, "second");
-  fake.clock.jump(NEXT_CHECK);
-  const { ms, value } = await took(fake, cache.get(PASSWORD), 500);
-  assert.equal(value?.value, "second");
-  assert.equal(ms, 4000);
-  assert.equal(cache.counts().outdated, 0);
-});
-
-test("an onChange that never returns holds a read up for fetchTimeout at the most", async () => {
-  const fake = new Fake();
-  fake.put(PASSWORD, "first");
-  const cache = fake.cache();
-  await reads(cache, "first");
-  cache.onChange(PASSWORD, () => gate().closed);
-  fake.put(PASSWORD, "second");
-  fake.clock.jump(NEXT_CHECK);
-  const { ms, value } = await took(fake, cache.get(PASSWORD), 500);
-  assert.equal(value?.value, "second");
-  assert.equal(ms, 10_000);
+test("a read waits two seconds for an onChange at the most, and is served the new version; an ack waits for its word", async () => {
+  for (const [ms, takes] of [[1000, 1000], [4000, 2000], [Infinity, 2000]] as const) {
+    const fake = new Fake();
+    fake.put(PASSWORD, "first");
+    const cache = fake.cache();
+    await reads(cache, "first");
+    cache.onChange(PASSWORD, () => new Promise((resolve) => void (ms === Infinity || fake.clock.after(ms, resolve))));
+    fake.put(PASSWORD, "second");
+    fake.clock.jump(NEXT_CHECK);
+    const read = await took(fake, cache.get(PASSWORD), 500);
+    assert.deepEqual([read.value?.value, read.ms], ["second", takes]);
+    assert.equal(cache.counts().outdated, 0);
+    const ack = await took(fake, push(cache, fake.invalidation(PASSWORD)), 500);
+    const [secret] = ack.value?.secrets ?? [];
+    assert.deepEqual([secret?.outcome, secret?.verified], ms === Infinity ? ["failed", undefined] : ["applied", true]);
+  }
 });
 
 test("what onChange refuses is served all the same, and its type is logged, not its text", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 
 import { GetParameterError, ParameterNotFoundError, TransformParameterError } from "@aws-lambda-powertools/parameters/errors";
 import { SecretsProvider } from "@aws-lambda-powertools/parameters/secrets";
@@ -58,9 +59,10 @@ for (const kind of WORLDS) {
         const a = await provider.get(JSON_NAME, { transform: "json", maxAge: 60 });
         assert.equal(await provider.get(JSON_NAME, { transform: "json", maxAge: 60 }), a);
         assert.equal(world.meter.count(GET), count);
-        await provider.get(NAME, { maxAge: 0 });
-        await provider.get(NAME, { maxAge: 0 });
-        assert.equal(world.meter.count(GET), count + 2);
+        for (const maxAge of [0, 0, null as never, null as never]) await provider.get(NAME, { maxAge });
+        assert.equal(world.meter.count(GET), count + 4);
+        for (const maxAge of [NaN, NaN]) await provider.get(BASE64, { maxAge }); // never ends, whatever was meant
+        assert.equal(world.meter.count(GET), count + 5);
       });
 
       test(`${what}: POWERTOOLS_PARAMETERS_MAX_AGE`, async () => {
@@ -102,6 +104,7 @@ for (const kind of WORLDS) {
         const error = await failure(provider.get(NAME, { transform: "json" }));
         assert.ok(error instanceof TransformParameterError);
         assert.ok(error.message.startsWith("Unable to transform value using 'json' transform: "), error.message);
+        assert.equal(error.message.includes("first"), Provider === SecretsProvider, error.message);
         assert.equal(await provider.get(NAME), "first");
       });
 
@@ -164,6 +167,39 @@ for (const kind of WORLDS) {
       assert.equal(world.meter.count(GET), count + 2);
       const missing = await failure(provider.get(name, { sdkOptions: { VersionStage: "NOSUCHLABEL" }, throwOnMissing: true }));
       assert.ok(missing instanceof ParameterNotFoundError, String(missing));
+    });
+
+    test("what prints a provider shows no value, and a pinned version is dropped when its time is over", async (t) => {
+      world.configure();
+      const provider = new InvalidatingSecretsProvider();
+      const name = "/bank/test/payments/neon/printed";
+      await world.create(name, "canary-1");
+      await world.change(name, "canary-2");
+      const previous = { sdkOptions: { VersionStage: "AWSPREVIOUS" }, maxAge: 60 };
+      assert.equal(await provider.get(name, previous), "canary-1");
+      assert.equal(await provider.get(name, { maxAge: 60 }), "canary-2");
+      const all = { depth: Infinity, showHidden: true, getters: true, maxArrayLength: Infinity, maxStringLength: Infinity };
+      for (const text of [inspect(provider), inspect(provider, all)]) assert.ok(!text.includes("canary"));
+      t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 61_000 });
+      const count = world.meter.count(GET);
+      assert.equal(await provider.get(name, previous), "canary-1");
+      assert.equal(world.meter.count(GET), count + 1);
+    });
+
+    test("what is no name is a clear error", async () => {
+      world.configure();
+      const provider = new InvalidatingSecretsProvider();
+      for (const [name, found] of [[undefined, "undefined"], [null, "null"], ["", "an empty string"], [{}, "object"]] as const) {
+        const remedy = `needs the secret's name or ARN, not ${found}: look where the name comes from`;
+        const pinned = { sdkOptions: { VersionStage: "AWSPREVIOUS" } };
+        for (const options of [undefined, { throwOnMissing: true }, pinned]) {
+          const error = await failure(provider.get(name as never, options));
+          assert.ok(error instanceof GetParameterError && error.message.startsWith(`get ${remedy}`), error.message);
+        }
+        assert.match((await failure(provider.try(name as never, () => {}))).message, new RegExp(`^try ${remedy}`));
+        assert.throws(() => provider.onChange(name as never, () => {}), new RegExp(`onChange ${remedy}`));
+      }
+      assert.equal(world.meter.count(GET), 0);
     });
 
     test("a change in the log is served at the next check; transforms, name, ARN and partial ARN go together", async () => {

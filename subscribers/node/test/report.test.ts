@@ -64,6 +64,42 @@ test("a report waits for the check on its way: else one that was frozen while th
   );
 });
 
+test("an invocation that reads nothing checks the log before its report is renewed, and otherwise need not", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await cache.invoke({}, undefined, async () => reads(cache, "first"));
+  fake.clock.jump(NEXT_CHECK);
+  await cache.invoke({}, undefined, async () => {}); // the one before read something
+  fake.clock.jump(NEXT_CHECK);
+  fake.logReads = 0;
+  await cache.invoke({}, undefined, async () => {});
+  assert.equal(fake.logReads, 0);
+  fake.put(API_KEY, "first");
+  fake.clock.jump(7 * 60 * 60 * 1000);
+  await cache.invoke({}, undefined, async () => {});
+  await settled();
+  assert.deepEqual(
+    fake.reports.map(({ revision }) => revision),
+    [2, 3],
+  );
+});
+
+test("with reportAfter a cache reports once it is still read after that time", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache({ reportAfter: 10_000 });
+  await cache.invoke({}, undefined, async () => reads(cache, "first"));
+  fake.clock.jump(10_000);
+  await cache.invoke({}, undefined, async () => {}); // it may be that nobody has it any more
+  await settled();
+  assert.equal(fake.reports.length, 0);
+  await reads(cache, "first");
+  await cache.invoke({}, undefined, async () => {});
+  await settled();
+  assert.equal(fake.reports.length, 1);
+});
+
 test("an invocation's return waits for the check on its way and then for the report that it ends with", async () => {
   const fake = new Fake();
   const cache = fake.cache();
@@ -139,6 +175,29 @@ test("a report that failed is written again, and one that hangs is given up", as
   await cache.invoke({}, undefined, async () => {});
   await settled();
   assert.equal(fake.reports.length, 1);
+});
+
+test("reports that fail are counted, and logged once, and once more when they fail again later, but not each time", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  const tenSeconds = async (error?: Error): Promise<number> => {
+    fake.reportsError = error;
+    fake.refresh(PASSWORD); // something to report
+    await reads(cache, "first");
+    await settled();
+    fake.clock.jump(10_001);
+    return fake.logs("reports cannot be written");
+  };
+  const denied = new Error("denied");
+  assert.equal(await tenSeconds(denied), 1);
+  for (let i = 0; i < 10; i++) assert.equal(await tenSeconds(denied), 1, "it goes on");
+  await tenSeconds();
+  assert.equal(fake.reports.at(-1)?.counts.reportFailures, 11);
+  assert.equal(await tenSeconds(denied), 2);
+  await tenSeconds();
+  assert.equal(await tenSeconds(denied), 2, "it flaps");
+  assert.equal(fake.logged.find(({ message }) => message.includes("reports"))?.extra?.["error"], "denied");
 });
 
 test("a log that stays broken is reported", async () => {

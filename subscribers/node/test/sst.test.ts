@@ -6,7 +6,7 @@ import { before, describe, it } from "node:test";
 
 import { secretBroadcast, type FunctionArgs, type SstOptions } from "../src/sst.js";
 import { packageRoot, repositoryRoot } from "./support/goldens.js";
-import { project } from "./support/project.js";
+import { project, temporary, write } from "./support/project.js";
 import { SstApp, type Preview, type Resource } from "./support/sst.js";
 
 const reads = (what: string): string => `
@@ -235,6 +235,31 @@ describe("secretBroadcast, called as $transform calls it", () => {
     assert.throws(() => one(again, {}, "Worker"), {
       message: "secretBroadcast: Api and Worker are made from one arguments object, but only one of them is in push: give each its own, as { ...args }",
     });
+  });
+
+  it("tags, where push does not say, whose handler's own module imports what wraps it", () => {
+    const wrapped = 'import {\n  getSecret,\n  withInvalidation as wrap,\n} from "@bank-platform/secret-broadcast";';
+    const home = process.cwd();
+    const dir = temporary("wrapped");
+    write(dir, {
+      "src/pay.ts": wrapped,
+      "src/middy.mjs": 'import { invalidation } from "@bank-platform/secret-broadcast";',
+      "src/old.cjs": "const { withInvalidation } = require('@bank-platform/secret-broadcast');",
+      "src/plain.ts": 'import { getSecret } from "@bank-platform/secret-broadcast"; // withInvalidation, some day',
+      "src/own.ts": 'import { withInvalidation } from "./own.js";',
+    });
+    process.chdir(dir);
+    try {
+      const tagged = (args: FunctionArgs, options: Partial<SstOptions> = {}): boolean => transformed({ alias: false, ...options }, args).tags !== undefined;
+      for (const handler of ["src/pay.handler", "./src/middy.handler", "src/old.handler"]) assert.ok(tagged({ handler }), handler);
+      for (const handler of ["src/plain.handler", "src/own.handler", "src/none.handler", "pay", undefined, {}]) assert.ok(!tagged({ handler }), String(handler));
+      assert.ok(!tagged({ handler: "src/pay.handler" }, { push: false }));
+      assert.ok(!tagged({ handler: "src/pay.handler" }, { push: ["src/plain.handler"] }));
+      assert.ok(!tagged({ handler: "src/pay.handler" }, { reportsTable: false }), "who does not report is not pushed to");
+      assert.ok(!tagged({ handler: "src/pay.handler", bundle: "dist" }), "it is a path in the bundle");
+    } finally {
+      process.chdir(home);
+    }
   });
 
   it("refuses a push that is no list of names", () => {

@@ -3,27 +3,21 @@ import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, mock, test } from "node:test";
 
-import { SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 
 import { ChangeLog, ReportsTable, SecretsManager } from "../src/aws.js";
 import { Tables } from "../src/tables.js";
 import type { Report } from "../src/wire.js";
 import { failure } from "./support/expect.js";
+import { gate } from "./support/fake.js";
 
 const never = new AbortController().signal;
 const TAIL = 1;
 
-test("the first read ends no connection: others may be under way on the client", async () => {
-  let ended = 0;
-  const answer = { Name: "/bank/test/payments/neon/password", ARN: "", VersionId: "1", SecretString: "s" };
-  const client = { config: { requestHandler: { destroy: () => void ended++ } }, send: async () => answer };
-  await new SecretsManager(client as never, true).get(answer.Name, {}, never);
-  assert.equal(ended, 0);
-});
-
 describe("requests to DynamoDB", () => {
   const connections = new Set<unknown>();
   let requests: { headers: http.IncomingHttpHeaders; body: Record<string, unknown> }[] = [];
+  let hold: () => Promise<void>;
   let answers: { status?: number; body: unknown; headers?: Record<string, string> }[] = [];
   let server: http.Server;
   let client: SecretsManagerClient;
@@ -35,6 +29,7 @@ describe("requests to DynamoDB", () => {
         const chunks: Buffer[] = [];
         for await (const chunk of request) chunks.push(chunk as Buffer);
         requests.push({ headers: request.headers, body: JSON.parse(Buffer.concat(chunks).toString()) as never });
+        await hold();
         const { status = 200, body, headers = {} } = answers.shift() ?? { body: { Items: [] } };
         response.writeHead(status, headers).end(typeof body === "string" ? body : JSON.stringify(body));
       })();
@@ -53,6 +48,7 @@ describe("requests to DynamoDB", () => {
   beforeEach(() => {
     requests = [];
     answers = [];
+    hold = async () => {};
     connections.clear();
   });
 
@@ -157,6 +153,33 @@ describe("requests to DynamoDB", () => {
       revision: { N: "42" },
     });
     assert.match(ttl?.N ?? "", /^\d{10}$/);
+  });
+
+  test("a long rest makes a client's connections new, unless somebody uses one: the provider, or who has its client", async (t) => {
+    const secrets = new SecretsManager(client, true);
+    answers = [];
+    const read = () => secrets.get("x", {}, never);
+    await Promise.all([read(), read()]);
+    const before = new Set(connections);
+    await read();
+    assert.deepEqual(connections, before);
+    const asked = gate();
+    const held = gate();
+    hold = async () => {
+      asked.open();
+      await held.closed;
+    };
+    const users = client.send(new GetSecretValueCommand({ SecretId: "x", VersionStage: "AWSPREVIOUS" }));
+    await asked.closed;
+    hold = async () => {};
+    t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 21_000 });
+    await read();
+    held.open();
+    await users; // it was not cut off
+    assert.deepEqual(connections, before);
+    t.mock.timers.setTime(Date.now() + 21_000);
+    await read();
+    assert.equal(connections.size, before.size + 1);
   });
 
   test("an answer of Secrets Manager that cannot be read is not quoted", async () => {

@@ -1,6 +1,8 @@
 package doctor_test
 
 import (
+	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -39,7 +41,21 @@ func troubles() []trouble {
 			d.must(d.store.SetPause(d.Context(), invalidation.Pause{Paused: paused, By: by.By, Reason: by.Reason, At: at}, by))
 		}
 	}
-	policy := func(text string) func(d *domain) { return func(d *domain) { d.queue("Policy", text) } }
+	letIn := func(rules ...string) func(d *domain) {
+		return func(d *domain) {
+			var all []string
+			for _, r := range rules {
+				all = append(all, d.arn("events", "rule/prod-payments-"+r))
+			}
+			d.letIn(all...)
+		}
+	}
+	client := func(ofLog, ofReports string) func(d *domain) {
+		return func(d *domain) { d.allow(consumer, d.clientPolicy(ofLog, ofReports)) }
+	}
+	policy := func(text string) func(d *domain) {
+		return func(d *domain) { d.queue("Policy", strings.ReplaceAll(text, "ACCOUNT", d.account)) }
+	}
 	mapping := func(edit func(*lambda.UpdateEventSourceMappingInput)) func(d *domain) {
 		return func(d *domain) {
 			in := &lambda.UpdateEventSourceMappingInput{UUID: d.mapping}
@@ -76,8 +92,26 @@ func troubles() []trouble {
 		{"the trail logs reads only", selectors("ReadOnly"), selectors("All"), []string{"trail: no trail logs management events that write"}},
 		{
 			"EventBridge is shut out", policy(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["sns.amazonaws.com"]},"Action":["sqs:SendMessage"],"Resource":"*"}]}`),
-			policy(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":["events.amazonaws.com"]},"Action":["sqs:SendMessage"],"Resource":"*"}]}`),
-			[]string{"queue: its policy does not let EventBridge send…→ aws sqs set-queue-attributes --queue-url …events.amazonaws.com"},
+			letIn("events", "tick"),
+			[]string{"queue policy: it does not let EventBridge send for prod-payments-events, prod-payments-tick…→ aws sqs set-queue-attributes --queue-url …events.amazonaws.com"},
+		},
+		{
+			"a rule is shut out by a condition", letIn("tick", "others"), letIn("events", "tick"),
+			[]string{"queue policy: it does not let EventBridge send for prod-payments-events: what"},
+		},
+		{
+			"EventBridge is denied",
+			policy(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sqs:*","Resource":"*"},{"Effect":"Deny","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*","Condition":{"StringEquals":{"aws:SourceAccount":"ACCOUNT"}}}]}`),
+			letIn("events", "tick"),
+			[]string{"queue policy: it does not let EventBridge send for prod-payments-events, prod-payments-tick"},
+		},
+		{
+			"EventBridge is let in another way, as far as can be read",
+			policy(`{"Version":"2012-10-17","Statement":[
+				{"Effect":"Allow","Principal":{"AWS":"*"},"Action":["sqs:SendMessage"],"Resource":"*","Condition":{"StringLike":{"aws:SourceArn":"arn:aws:events:*:ACCOUNT:rule/prod-payments-*"},"StringEquals":{"aws:sourceaccount":["1","ACCOUNT"]},"DateGreaterThan":{"aws:CurrentTime":"2020-01-01T00:00:00Z"}}},
+				{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}},
+				{"Effect":"Deny","Principal":"*","Action":"sqs:SendMessage","Resource":"*","Condition":{"StringEquals":{"aws:SourceAccount":"1"}}}]}`),
+			letIn("events", "tick"), nil,
 		},
 		{
 			"messages come back too early", func(d *domain) { d.queue("VisibilityTimeout", "60") }, func(d *domain) { d.queue("VisibilityTimeout", "300") },
@@ -114,7 +148,7 @@ func troubles() []trouble {
 				d.must(err)
 			},
 			[]string{
-				"rules: rule prod-payments-events is disabled → aws events enable-rule --name prod-payments-events", "rules: no rule takes Secret Label Updated",
+				"rules: rule prod-payments-events is disabled → aws events enable-rule --name prod-payments-events --event-bus-name default", "rules: no rule takes Secret Label Updated",
 				"rules: no rule takes DeleteSecret", "rules: no rule takes RotationSucceeded", "rules: no rule takes Secret Change Hint",
 			},
 		},
@@ -181,12 +215,56 @@ func troubles() []trouble {
 			[]string{"pushes: they are paused since …by arn:aws:iam::1:user/alice: INC-4711 → broadcaster resume --env prod --domain payments --reason REASON"},
 		},
 		{
-			"the manifest that holds is lost", func(d *domain) { d.hold(applied()) }, func(d *domain) { d.must(d.store.Keep(d.Context(), []byte(applied().Reason))) },
-			[]string{"subscriptions, applied 2026-11-23T10:00:00Z by arn:aws:iam::1:user/ci: the manifest: nothing is pushed: manifest …is not kept as it was written…→ broadcaster subscriptions apply FILE --reason REASON"},
+			"a rule is on a bus of its own",
+			func(d *domain) { d.remove("default", events); d.ruleOn("another", events, pattern, "") },
+			func(d *domain) { d.remove("another", events); d.rule(events, pattern, "") },
+			[]string{
+				"queue policy: it does not let EventBridge send for prod-payments-events of bus another",
+				"rules: no rule takes Secret Label Updated but prod-payments-events of bus another: AWS's events come to the bus default only",
+				"rules: no rule takes DeleteSecret but prod-payments-events of bus another", "rules: no rule takes RotationSucceeded but prod-payments-events of bus another",
+			},
 		},
 		{
-			"a client cannot read the log", func(d *domain) { d.report("e1", 0, 9) }, func(d *domain) { d.report("e1", 1, 9) },
-			[]string{"clients: payments-api (arn:aws:lambda:…:function:payments-api) cannot read the log…→ let its role dynamodb:Query arn:aws:dynamodb:…:table/prod-payments-changes"},
+			"a client cannot read the log", func(d *domain) { d.report("e1", 8, 9) }, func(d *domain) { d.report("e1", 9, 9) },
+			[]string{"clients: payments-api (arn:aws:lambda:…:function:payments-api) cannot read the log"},
+		},
+		{
+			"a client's role may not read the log", client("dynamodb:GetItem", "dynamodb:PutItem"), client("dynamodb:Query", "dynamodb:PutItem"),
+			[]string{"clients: payments-api may not dynamodb:Query of arn:aws:dynamodb:…prod-payments-changes → aws iam put-role-policy --role-name payments-api …\"Action\":\"dynamodb:Query\""},
+		},
+		{
+			"a client's role may not report", client("dynamodb:Query", "dynamodb:GetItem"), client("dynamodb:Query", "dynamodb:PutItem"),
+			[]string{"clients: payments-api may not dynamodb:PutItem of arn:aws:dynamodb:…prod-payments-reports → aws iam put-role-policy --role-name payments-api …dynamodb:PutItem"},
+		},
+		{
+			"a function that takes pushes reports nothing",
+			func(d *domain) {
+				key := map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: wire.ReportPartition("e1")}, "sk": &types.AttributeValueMemberS{Value: wire.ReportKey(consumer, "e1")}}
+				_, err := d.tables.DeleteItem(d.Context(), &awsdynamodb.DeleteItemInput{TableName: aws.String("prod-payments-reports"), Key: key})
+				d.must(err)
+			},
+			func(d *domain) { d.report("e1", 3, 0) },
+			[]string{"clients: payments-api is tagged for pushes and has reported nothing in a day…→ aws lambda get-function-configuration --function-name payments-api"},
+		},
+		{
+			"the role may read values",
+			func(d *domain) {
+				d.allow(function, strings.Replace(string(d.documented()), `"Effect": "Deny"`, `"Effect": "Allow"`, 1))
+			},
+			func(d *domain) { d.allow(function, string(d.documented())) },
+			[]string{"role: it may secretsmanager:GetSecretValue, secretsmanager:PutSecretValue of the domain's secrets: it must not → make deploy ENV=prod DOMAIN=payments"},
+		},
+		{
+			"the canary's changes stopped",
+			func(d *domain) {
+				d.changed(time.Now().Add(-3*time.Hour), time.Now().Add(-3*time.Hour), "Secret Label Updated")
+			},
+			func(d *domain) { d.begin() },
+			[]string{"canary: the newest change of its secret came 3h0m0s ago…→ aws logs filter-log-events --log-group-name /aws/lambda/prod-payments-canary"},
+		},
+		{
+			"the manifest that holds is lost", func(d *domain) { d.hold(applied()) }, func(d *domain) { d.must(d.store.Keep(d.Context(), []byte(applied().Reason))) },
+			[]string{"subscriptions, applied 2026-11-23T10:00:00Z by arn:aws:iam::1:user/ci: the manifest: nothing is pushed: manifest …is not kept as it was written…→ broadcaster subscriptions apply FILE --reason REASON"},
 		},
 		{
 			"a function has lost its tag",
@@ -198,14 +276,9 @@ func troubles() []trouble {
 			[]string{"push to payments-api: its clients take pushes…→ aws lambda tag-resource --resource arn:aws:lambda:…secret-broadcaster:domain=payments"},
 		},
 		{
-			"the log is empty",
-			func(d *domain) {
-				key := map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: wire.LogPartition}, "sk": &types.AttributeValueMemberS{Value: wire.RevisionKey(1)}}
-				_, err := d.tables.DeleteItem(d.Context(), &awsdynamodb.DeleteItemInput{TableName: aws.String("prod-payments-changes"), Key: key})
-				d.must(err)
-			},
+			"the log is empty", func(d *domain) { d.forget() },
 			func(d *domain) { d.begin() },
-			[]string{"log: it is empty"},
+			[]string{"log: it is empty", "canary: no change of its secret has ever come"},
 		},
 	}
 }
@@ -270,6 +343,78 @@ func TestEachTroubleIsNamed(t *testing.T) {
 		c.undo(d)
 		if ill, _ := d.examine(); len(ill) > 0 {
 			t.Fatalf("%s, undone: %s", c.name, strings.Join(ill, "\n"))
+		}
+	}
+}
+
+// TestEachPermissionThatIsTakenAwayIsNamed: of the role that docs/operating.md shows, but for pushes, which rest on tags.
+func TestEachPermissionThatIsTakenAwayIsNamed(t *testing.T) {
+	d := deployed(t)
+	var documented struct {
+		Version   string
+		Statement []map[string]any
+	}
+	d.must(json.Unmarshal(d.documented(), &documented))
+	taken := 0
+	for i, statement := range documented.Statement {
+		if statement["Effect"] != "Allow" || statement["Sid"] == "Push" {
+			continue
+		}
+		actions, several := statement["Action"].([]any)
+		if !several {
+			actions = []any{statement["Action"]}
+		}
+		for _, action := range actions {
+			taken++
+			documented.Statement[i] = maps.Clone(statement)
+			documented.Statement[i]["Action"] = append(slices.DeleteFunc(slices.Clone(actions), func(a any) bool { return a == action }), "sts:GetCallerIdentity")
+			text, err := json.Marshal(documented)
+			d.must(err)
+			d.allow(function, string(text))
+			if ill, _ := d.examine(); len(ill) != 1 || !strings.HasPrefix(ill[0], "role: it may not "+action.(string)+" of ") {
+				t.Errorf("without %s: %q", action, ill)
+			}
+		}
+		documented.Statement[i] = statement
+	}
+	if taken < 10 {
+		t.Errorf("%d permissions were taken away", taken)
+	}
+}
+
+// TestWhatTheCanaryHasShown of AWS is told; what it has not is not wrong.
+func TestWhatTheCanaryHasShown(t *testing.T) {
+	d := deployed(t)
+	now := time.Now().Truncate(time.Second)
+	const event, date = "assumed of AWS: Secret Label Updated tells of a moved AWSCURRENT", "assumed of AWS: a moved AWSCURRENT moves LastChangedDate, with milliseconds"
+	for name, c := range map[string]struct {
+		does                func()
+		wantEvent, wantDate bool
+	}{
+		"all":                   {func() { d.changed(now.Add(-713*time.Millisecond), now, "Secret Label Updated") }, true, true},
+		"no event of AWS's own": {func() { d.changed(now.Add(-713*time.Millisecond), now, "Scheduled Event") }, false, true},
+		"no milliseconds":       {func() { d.changed(now, now, "Secret Label Updated") }, true, false},
+		"a date of before":      {func() { d.changed(now.Add(-time.Hour-713*time.Millisecond), now, "Secret Label Updated") }, true, false},
+	} {
+		c.does()
+		notes := map[string]string{}
+		for _, f := range d.findings() {
+			notes[f.Check] = f.Note
+			if !f.OK {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		for check, want := range map[string]bool{event: c.wantEvent, date: c.wantDate} {
+			if got := notes[check]; got != map[bool]string{true: "shown by revision 1", false: "not shown yet by a change of the canary"}[want] {
+				t.Errorf("%s: %s: %q", name, check, got)
+			}
+		}
+	}
+	_, err := d.lambda.DeleteFunction(t.Context(), &lambda.DeleteFunctionInput{FunctionName: aws.String(canary)})
+	d.must(err)
+	for _, f := range d.findings() {
+		if !f.OK || f.Check == "canary" && f.Note != "there is none" || strings.HasPrefix(f.Check, "assumed of AWS: ") && !strings.HasPrefix(f.Note, "not shown") {
+			t.Errorf("without a canary: %+v", f)
 		}
 	}
 }

@@ -15,7 +15,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 )
@@ -26,6 +28,8 @@ type Finding struct {
 	OK      bool   `json:"ok"`
 	Problem string `json:"problem"` // what is wrong, or why it could not be looked at
 	Fix     string `json:"fix"`     // the command that mends it, or what to do; empty if that is up to whoever reads it
+	// Note says more of what is well; mostly empty.
+	Note string `json:"note,omitempty"`
 }
 
 // Config says which domain to look at.
@@ -37,9 +41,6 @@ type Config struct {
 	Now      func() time.Time // time.Now if nil
 }
 
-// redeploy is what to do about what a template makes and no single command does.
-const redeploy = "deploy the domain again: docs/operating.md says what has to be there"
-
 // A patient is a domain that is being looked at.
 type patient struct {
 	cfg    Config
@@ -48,12 +49,16 @@ type patient struct {
 	events *eventbridge.Client
 	tables *awsdynamodb.Client
 	trails *cloudtrail.Client
+	iam    *iam.Client
+	tags   *tagging.Client
 
-	function  arn.ARN
-	timeout   time.Duration
-	variables map[string]string // the function's
-	queueURL  string
-	queueARN  string
+	function    arn.ARN
+	timeout     time.Duration
+	variables   map[string]string // the function's
+	role        string            // the function's
+	queueURL    string
+	queueARN    string
+	queuePolicy string
 
 	findings []Finding
 }
@@ -65,13 +70,14 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 	}
 	p := &patient{
 		cfg: cfg, lambda: lambda.NewFromConfig(cfg.AWS), sqs: sqs.NewFromConfig(cfg.AWS), events: eventbridge.NewFromConfig(cfg.AWS),
-		tables: awsdynamodb.NewFromConfig(cfg.AWS), trails: cloudtrail.NewFromConfig(cfg.AWS),
+		tables: awsdynamodb.NewFromConfig(cfg.AWS), trails: cloudtrail.NewFromConfig(cfg.AWS), iam: iam.NewFromConfig(cfg.AWS), tags: tagging.NewFromConfig(cfg.AWS),
 	}
 	if !p.lookAtFunction(ctx) {
 		return p.findings // all else is known from it
 	}
 	p.lookAtTrail(ctx)
 	p.lookAtQueue(ctx)
+	p.lookAtRole(ctx)
 	p.lookAtRules(ctx)
 	p.lookAtEventSource(ctx)
 	p.lookAtCommands(ctx)
@@ -79,6 +85,7 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 	p.lookAtLog(ctx)
 	p.lookAtSubscriptions(ctx)
 	p.lookAtClients(ctx)
+	p.lookAtCanary(ctx)
 	return p.findings
 }
 
@@ -88,6 +95,16 @@ func (p *patient) well(check string) {
 
 func (p *patient) ill(check, problem, fix string) {
 	p.findings = append(p.findings, Finding{Check: check, Problem: problem, Fix: fix})
+}
+
+// redeploy is the command that mends what a template makes and no single command does.
+func (p *patient) redeploy() string {
+	return "make deploy ENV=" + p.cfg.Env + " DOMAIN=" + p.cfg.Domain
+}
+
+// note says that something is well, and what else is to be known of it.
+func (p *patient) note(check, note string) {
+	p.findings = append(p.findings, Finding{Check: check, OK: true, Note: note})
 }
 
 // dark says that something could not be looked at, which is no proof that it is well.
@@ -124,6 +141,7 @@ func (p *patient) lookAtFunction(ctx context.Context) (found bool) {
 		p.dark(check, err)
 		return false
 	}
+	p.role = aws.ToString(out.Role)
 	p.timeout = time.Duration(aws.ToInt32(out.Timeout)) * time.Second
 	if out.Environment != nil {
 		p.variables = out.Environment.Variables
@@ -136,9 +154,9 @@ func (p *patient) lookAtFunction(ctx context.Context) (found bool) {
 		p.ill(check, fmt.Sprintf("%s is the broadcaster of %s/%s", p.cfg.Function, env, domain), "name the broadcaster with --function")
 		return false
 	case out.State != "" && out.State != "Active" && out.State != "Inactive":
-		p.ill(check, fmt.Sprintf("its state is %s: %s", out.State, aws.ToString(out.StateReason)), redeploy)
+		p.ill(check, fmt.Sprintf("its state is %s: %s", out.State, aws.ToString(out.StateReason)), p.redeploy())
 	case out.LastUpdateStatus == "Failed":
-		p.ill(check, "its last update failed: "+aws.ToString(out.LastUpdateStatusReason), redeploy)
+		p.ill(check, "its last update failed: "+aws.ToString(out.LastUpdateStatusReason), p.redeploy())
 	default:
 		p.well(check)
 	}

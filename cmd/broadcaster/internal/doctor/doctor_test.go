@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	eventstypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -39,6 +40,7 @@ type domain struct {
 	events   *eventbridge.Client
 	tables   *awsdynamodb.Client
 	trails   *cloudtrail.Client
+	iam      *iam.Client
 	store    *dynamodb.Store
 	queueURL string
 	parked   string // the dead-letter queue's URL
@@ -48,6 +50,7 @@ type domain struct {
 const (
 	function = "prod-payments-broadcaster"
 	consumer = "payments-api"
+	canary   = "prod-payments-canary"
 	pattern  = `{"source":["aws.secretsmanager","secret-broadcaster"],"$or":[
 		{"detail":{"name":[{"prefix":"/bank/prod/payments/"}]}},
 		{"detail":{"requestParameters":{"secretId":[{"prefix":"/bank/prod/payments/"}]}}},
@@ -79,7 +82,7 @@ func deployed(t *testing.T) *domain {
 	}
 	d := &domain{
 		T: t, account: account, on: on, lambda: lambda.NewFromConfig(on), sqs: sqs.NewFromConfig(on), events: eventbridge.NewFromConfig(on),
-		tables: awsdynamodb.NewFromConfig(on), trails: cloudtrail.NewFromConfig(on),
+		tables: awsdynamodb.NewFromConfig(on), trails: cloudtrail.NewFromConfig(on), iam: iam.NewFromConfig(on),
 	}
 	d.store = dynamodb.New(d.tables, "prod-payments-changes", "prod-payments-operations")
 	d.deployTables()
@@ -140,9 +143,26 @@ func (d *domain) deployQueue() {
 	queue, err := d.sqs.CreateQueue(d.Context(), &sqs.CreateQueueInput{QueueName: aws.String(function)})
 	d.must(err)
 	d.parked, d.queueURL = *parked.QueueUrl, *queue.QueueUrl
-	d.queue("Policy", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*"}]}`)
+	d.letIn(d.arn("events", "rule/prod-payments-events"), d.arn("events", "rule/prod-payments-tick"))
 	d.queue("VisibilityTimeout", "300")
 	d.redrive(5)
+}
+
+// letIn sets the queue's policy as the template does, for some rules.
+func (d *domain) letIn(rules ...string) {
+	d.Helper()
+	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{
+		map[string]any{
+			"Effect": "Allow", "Principal": map[string]string{"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": d.arn("sqs", function),
+			"Condition": map[string]any{"ArnEquals": map[string]any{"aws:SourceArn": rules}},
+		},
+		map[string]any{
+			"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": d.arn("sqs", function),
+			"Condition": map[string]any{"Bool": map[string]string{"aws:SecureTransport": "false"}},
+		},
+	}})
+	d.must(err)
+	d.queue("Policy", string(text))
 }
 
 func (d *domain) queue(attribute, value string) {
@@ -171,8 +191,9 @@ func (d *domain) deployFunctions() {
 			"BROADCASTER_OPERATIONS_TABLE": "prod-payments-operations", "BROADCASTER_REPORTS_TABLE": "prod-payments-reports",
 		}}},
 		{FunctionName: aws.String(consumer)},
+		{FunctionName: aws.String(canary)},
 	} {
-		f.Runtime, f.Handler, f.Role = lambdatypes.RuntimeProvidedal2023, aws.String("bootstrap"), aws.String("arn:aws:iam::"+d.account+":role/placeholder")
+		f.Runtime, f.Handler, f.Role = lambdatypes.RuntimeProvidedal2023, aws.String("bootstrap"), d.role(*f.FunctionName)
 		f.Code = &lambdatypes.FunctionCode{ZipFile: code.Bytes()}
 		_, err := d.lambda.CreateFunction(d.Context(), &f)
 		d.must(err)
@@ -181,12 +202,45 @@ func (d *domain) deployFunctions() {
 	}
 	d.alias("pause")
 	d.alias("resume")
+	d.allow(function, string(d.documented()))
+	d.allow(consumer, d.clientPolicy("dynamodb:Query", "dynamodb:PutItem"))
 	d.tag()
 	m, err := d.lambda.CreateEventSourceMapping(d.Context(), &lambda.CreateEventSourceMappingInput{
 		FunctionName: aws.String(function), EventSourceArn: aws.String(d.arn("sqs", function)), FunctionResponseTypes: []lambdatypes.FunctionResponseType{"ReportBatchItemFailures"},
 	})
 	d.must(err)
 	d.mapping = m.UUID
+}
+
+// role makes the role of a function, which may nothing yet.
+func (d *domain) role(name string) *string {
+	d.Helper()
+	out, err := d.iam.CreateRole(d.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[]}`)})
+	d.must(err)
+	return out.Role.Arn
+}
+
+// allow sets the policy of a role.
+func (d *domain) allow(role, policy string) {
+	d.Helper()
+	_, err := d.iam.PutRolePolicy(d.Context(), &iam.PutRolePolicyInput{RoleName: &role, PolicyName: aws.String("all"), PolicyDocument: &policy})
+	d.must(err)
+}
+
+// documented is the broadcaster's policy as docs/operating.md shows it, in this account.
+func (d *domain) documented() []byte {
+	d.Helper()
+	text, err := os.ReadFile("../../../../docs/operating.md")
+	d.must(err)
+	_, rest, _ := strings.Cut(string(text), "```json\n")
+	policy, _, _ := strings.Cut(rest, "```")
+	return []byte(strings.ReplaceAll(policy, "111122223333", d.account))
+}
+
+// clientPolicy allows a client this of the log and that of the reports.
+func (d *domain) clientPolicy(ofLog, ofReports string) string {
+	return fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":%q,"Resource":%q},{"Effect":"Allow","Action":%q,"Resource":%q}]}`,
+		ofLog, d.arn("dynamodb", "table/prod-payments-changes"), ofReports, d.arn("dynamodb", "table/prod-payments-reports"))
 }
 
 func (d *domain) alias(name string) {
@@ -204,9 +258,11 @@ func (d *domain) tag() {
 	d.must(err)
 }
 
-func (d *domain) rule(name, pattern, schedule string) {
+func (d *domain) rule(name, pattern, schedule string) { d.ruleOn("default", name, pattern, schedule) }
+
+func (d *domain) ruleOn(bus, name, pattern, schedule string) {
 	d.Helper()
-	in := &eventbridge.PutRuleInput{Name: &name}
+	in := &eventbridge.PutRuleInput{Name: &name, EventBusName: &bus}
 	if pattern != "" {
 		in.EventPattern = &pattern
 	}
@@ -216,8 +272,17 @@ func (d *domain) rule(name, pattern, schedule string) {
 	_, err := d.events.PutRule(d.Context(), in)
 	d.must(err)
 	_, err = d.events.PutTargets(d.Context(), &eventbridge.PutTargetsInput{
-		Rule: &name, Targets: []eventstypes.Target{{Id: aws.String("queue"), Arn: aws.String(d.arn("sqs", function))}},
+		Rule: &name, EventBusName: &bus, Targets: []eventstypes.Target{{Id: aws.String("queue"), Arn: aws.String(d.arn("sqs", function))}},
 	})
+	d.must(err)
+}
+
+// remove takes a rule off a bus.
+func (d *domain) remove(bus, name string) {
+	d.Helper()
+	_, err := d.events.RemoveTargets(d.Context(), &eventbridge.RemoveTargetsInput{Rule: &name, EventBusName: &bus, Ids: []string{"queue"}})
+	d.must(err)
+	_, err = d.events.DeleteRule(d.Context(), &eventbridge.DeleteRuleInput{Name: &name, EventBusName: &bus})
 	d.must(err)
 }
 
@@ -225,15 +290,42 @@ func (d *domain) deployRules() {
 	d.Helper()
 	d.rule("prod-payments-events", pattern, "")
 	d.rule("prod-payments-tick", "", "rate(5 minutes)")
+	_, err := d.events.CreateEventBus(d.Context(), &eventbridge.CreateEventBusInput{Name: aws.String("another")})
+	d.must(err)
 }
 
-// begin writes what a first tick does, and the report of an environment.
+// begin writes what a first tick does, the report of an environment, and a change of the canary's.
 func (d *domain) begin() {
 	d.Helper()
-	_, err := d.store.Append(d.Context(), invalidation.Append{Row: wire.Row{Schema: wire.Schema, Env: "prod", Domain: "payments", Revision: 1, Time: time.Now(), Changes: []wire.Change{}}})
-	d.must(err)
+	d.changed(time.Now().Truncate(time.Second).Add(-713*time.Millisecond), time.Now(), "Secret Label Updated")
 	d.ticked(time.Now())
 	d.report("e1", 3, 0)
+}
+
+// changed makes a change of the canary's the only row of the log.
+func (d *domain) changed(date, appended time.Time, told string) {
+	d.Helper()
+	const name = "/bank/prod/payments/secret-broadcaster/canary"
+	d.forget()
+	known, err := d.store.Load(d.Context(), []string{name})
+	d.must(err)
+	_, err = d.store.Append(d.Context(), invalidation.Append{
+		Row: wire.Row{
+			Schema: wire.Schema, Env: "prod", Domain: "payments", Revision: 1, Time: appended,
+			Changes: []wire.Change{{Name: name, Kind: wire.Moved, VersionID: "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE", At: date}},
+		},
+		Secrets: []invalidation.SecretRow{{Name: name, LastChanged: date, Revision: 1, Sequence: known.Secrets[name].Sequence}},
+		Causes:  []invalidation.Cause{{EventID: "e", DetailType: told}},
+	})
+	d.must(err)
+}
+
+// forget takes the row of the log away.
+func (d *domain) forget() {
+	d.Helper()
+	key := map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: wire.LogPartition}, "sk": &types.AttributeValueMemberS{Value: wire.RevisionKey(1)}}
+	_, err := d.tables.DeleteItem(d.Context(), &awsdynamodb.DeleteItemInput{TableName: aws.String("prod-payments-changes"), Key: key})
+	d.must(err)
 }
 
 func (d *domain) ticked(at time.Time) {
@@ -255,10 +347,15 @@ func (d *domain) report(environment string, checks, failures int64) {
 	d.must(err)
 }
 
+// findings are what the doctor finds.
+func (d *domain) findings() []doctor.Finding {
+	return doctor.Examine(d.Context(), doctor.Config{AWS: d.on, Env: "prod", Domain: "payments", Function: function, Commands: []string{"pause", "resume"}})
+}
+
 // examine returns what is not well, as check: problem → fix.
 func (d *domain) examine() (ill []string, looked int) {
 	d.Helper()
-	findings := doctor.Examine(d.Context(), doctor.Config{AWS: d.on, Env: "prod", Domain: "payments", Function: function, Commands: []string{"pause", "resume"}})
+	findings := d.findings()
 	for _, f := range findings {
 		if !f.OK {
 			ill = append(ill, f.Check+": "+f.Problem+" → "+f.Fix)
@@ -269,7 +366,7 @@ func (d *domain) examine() (ill []string, looked int) {
 
 func TestAllIsWell(t *testing.T) {
 	d := deployed(t)
-	if ill, looked := d.examine(); len(ill) > 0 || looked != 18 {
+	if ill, looked := d.examine(); len(ill) > 0 || looked != 26 {
 		t.Errorf("%d looks, and not well:\n%s", looked, strings.Join(ill, "\n"))
 	}
 }

@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
-	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 )
 
@@ -31,7 +28,7 @@ func (p *patient) lookAtTables(ctx context.Context) {
 		out, err := p.tables.DescribeTable(ctx, &awsdynamodb.DescribeTableInput{TableName: &name})
 		if err != nil {
 			if codeOf(err) == "ResourceNotFoundException" {
-				p.ill(check, "it is not there", redeploy)
+				p.ill(check, "it is not there", p.redeploy())
 				continue
 			}
 			p.dark(check, err)
@@ -39,7 +36,7 @@ func (p *patient) lookAtTables(ctx context.Context) {
 		}
 		before := len(p.findings)
 		if !hasOurKeys(out.Table) {
-			p.ill(check, "its keys are not pk and sk, both strings", redeploy)
+			p.ill(check, "its keys are not pk and sk, both strings", p.redeploy())
 		}
 		if name == reports {
 			p.lookAtExpiry(ctx, check, name)
@@ -125,67 +122,4 @@ func (p *patient) lookAtLog(ctx context.Context) {
 	default:
 		p.well(pushes)
 	}
-}
-
-// lookAtClients looks at what the clients say of themselves, and at the tags of those who take pushes.
-func (p *patient) lookAtClients(ctx context.Context) {
-	const check = "clients"
-	changes, _, table := p.names()
-	reports, err := dynamodb.NewReports(p.tables, table).All(ctx)
-	if err != nil {
-		p.dark(check, err)
-		return
-	}
-	blind, takes := map[string]bool{}, map[string]bool{}
-	for _, r := range reports {
-		function := unqualified(r.Function)
-		if r.Counts.Checks == 0 && r.Counts.CheckFailures > 0 {
-			blind[r.Service+" ("+function+")"] = true
-		}
-		if r.TakesInvalidations && function != "" {
-			takes[function] = true
-		}
-	}
-	for _, who := range sorted(blind) {
-		p.ill(check, who+" cannot read the log: its caches live until their TTL ends",
-			fmt.Sprintf("let its role dynamodb:Query arn:%s:dynamodb:%s:%s:table/%s", p.function.Partition, p.function.Region, p.function.AccountID, changes))
-	}
-	if len(blind) == 0 {
-		p.well(check)
-	}
-	for _, function := range sorted(takes) {
-		p.lookAtTags(ctx, function)
-	}
-}
-
-// lookAtTags looks at a function whose environments say that they take pushes.
-func (p *patient) lookAtTags(ctx context.Context, function string) {
-	check := "push to " + function[strings.LastIndex(function, ":")+1:]
-	out, err := p.lambda.ListTags(ctx, &lambda.ListTagsInput{Resource: &function})
-	switch {
-	case codeOf(err) == "ResourceNotFoundException":
-		return // it was deleted since it reported
-	case err != nil:
-		p.dark(check, err)
-	case out.Tags[invalidation.PushTag] != "true" || out.Tags[invalidation.EnvTag] != p.cfg.Env || out.Tags[invalidation.DomainTag] != p.cfg.Domain:
-		p.ill(check, "its clients take pushes, and its tags do not allow them: the log alone tells it",
-			fmt.Sprintf("aws lambda tag-resource --resource %s --tags %s=true,%s=%s,%s=%s", function,
-				invalidation.PushTag, invalidation.EnvTag, p.cfg.Env, invalidation.DomainTag, p.cfg.Domain))
-	default:
-		p.well(check)
-	}
-}
-
-func unqualified(arn string) string {
-	parts := strings.Split(arn, ":")
-	return strings.Join(parts[:min(7, len(parts))], ":")
-}
-
-func sorted(set map[string]bool) []string {
-	names := make([]string, 0, len(set))
-	for name := range set {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

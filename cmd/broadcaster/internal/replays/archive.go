@@ -15,7 +15,7 @@ import (
 // (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-archive.html).
 const ArchiveDelay = 10 * time.Minute
 
-// ErrNoRules: no rule with an event pattern sends to the queue.
+// ErrNoRules says that no rule with an event pattern sends to the queue.
 var ErrNoRules = errors.New("no rule sends events to the queue")
 
 // A Window is the events of a time.

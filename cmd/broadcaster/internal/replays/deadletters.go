@@ -25,7 +25,7 @@ const (
 	redriveHides = 60
 )
 
-// ErrNoDeadLetters: nothing says where the queue's parked messages are.
+// ErrNoDeadLetters says that nothing tells where the queue's parked messages are.
 var ErrNoDeadLetters = errors.New("the queue has no dead-letter queue")
 
 // DeadLetters are a queue's parked messages.

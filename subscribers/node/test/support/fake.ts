@@ -29,6 +29,10 @@ export class FakeClock implements Clock {
   wall = (): number => BEGAN + this.elapsed + this.drift;
 
   after = (ms: number, f: () => void): (() => void) => {
+    if (ms === 0) {
+      const turn = setImmediate(f); // it waits for its turn only
+      return () => clearImmediate(turn);
+    }
     const timer = { at: this.elapsed + ms, f };
     this.timers.push(timer);
     return () => {

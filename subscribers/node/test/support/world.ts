@@ -143,7 +143,9 @@ export class World {
     for (const name of Object.keys(process.env)) {
       if (/^(AWS|SECRET_BROADCAST|POWERTOOLS)_/.test(name)) delete process.env[name];
     }
-    delete (globalThis as Record<symbol, unknown>)[Symbol.for("@bank-platform/secret-broadcast")];
+    for (const key of Object.getOwnPropertySymbols(globalThis)) {
+      if (Symbol.keyFor(key)?.startsWith("@bank-platform/secret-broadcast")) delete (globalThis as Record<symbol, unknown>)[key];
+    }
     delete (DEFAULT_PROVIDERS as Record<string, unknown>)["secrets"];
     const variables: Record<string, string | undefined> = {
       AWS_REGION: "eu-west-2",

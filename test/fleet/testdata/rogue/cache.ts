@@ -24,6 +24,6 @@ export class Cache {
   }
 
   counts() {
-    return { checks: 0, checkFailures: 0, fetches: 0, fetchFailures: 0, lateAnswers: 0, invalidated: 0, uncertain: 0, outdated: 0 };
+    return { checks: 0, checkFailures: 0, fetches: 0, fetchFailures: 0, lateAnswers: 0, invalidated: 0, uncertain: 0, outdated: 0, reportFailures: 0 };
   }
 }

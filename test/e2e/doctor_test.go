@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+)
+
+// A finding is what the doctor says of something that is not well.
+type finding struct {
+	Check, Problem, Fix string
+	OK                  bool
+}
+
+// ill returns what the doctor finds wrong.
+func (w *world) ill() (all []finding) {
+	w.Helper()
+	out, code := w.command("doctor", "--env", "prod", "--domain", "payments", "--json")
+	var is struct{ Findings []finding }
+	w.must(json.Unmarshal([]byte(out), &is))
+	for _, f := range is.Findings {
+		if !f.OK {
+			all = append(all, f)
+		}
+	}
+	if len(is.Findings) < 12 || (code == 0) != (len(all) == 0) {
+		w.Fatalf("exit code %d with %s", code, out)
+	}
+	return all
+}
+
+// mend does what the doctor says, as somebody would who copies its commands.
+func (w *world) mend(all []finding) {
+	w.Helper()
+	for _, f := range all {
+		if !strings.HasPrefix(f.Fix, "aws ") {
+			continue // another finding's command mends this
+		}
+		cmd := exec.CommandContext(w.Context(), "bash", "-euo", "pipefail", "-c", f.Fix)
+		cmd.Env = append(os.Environ(), w.here()...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			w.Fatalf("%s: %v\n%s", f.Fix, err, out)
+		}
+	}
+}
+
+// wantIll: of all that the doctor looks at exactly these are not well, in this order; each is a check and a part of the problem.
+func (w *world) wantIll(want ...string) (all []finding) {
+	w.Helper()
+	all = w.ill()
+	same := len(all) == len(want)
+	for i := 0; same && i < len(all); i++ {
+		check, problem, _ := strings.Cut(want[i], ": ")
+		same = all[i].Check == check && strings.Contains(all[i].Problem, problem)
+	}
+	if !same {
+		w.Fatalf("the doctor finds %+v, want %q", all, want)
+	}
+	return all
+}
+
+// theDoctorNamesWhatIsBroken: a deployed domain is well but for what the account has not and what the emulator leaves out, each thing
+// that somebody breaks is named, and what the doctor says mends it.
+func theDoctorNamesWhatIsBroken(w *world) {
+	w.mend(w.wantIll(
+		"trail: no trail logs management events",
+		"table prod-payments-changes: it has no point-in-time recovery",
+		"table prod-payments-operations: it has no point-in-time recovery",
+		"table prod-payments-reports: reports do not expire",
+	)[1:])
+	for _, arguments := range []string{"create-trail --name all --s3-bucket-name trails", "start-logging --name all"} { // as whoever runs the account
+		run(w.T, w.dir, w.here(), "aws", append([]string{"cloudtrail"}, strings.Fields(arguments)...)...)
+	}
+	w.wantIll()
+
+	queue := w.endpoint + "/" + account + "/prod-payments-broadcaster"
+	_, err := w.queues.SetQueueAttributes(w.Context(), &sqs.SetQueueAttributesInput{
+		QueueUrl: &queue, Attributes: map[string]string{"Policy": `{"Version":"2012-10-17","Statement":[]}`},
+	})
+	w.must(err)
+	parked := aws.String(queue + "-dead-letters")
+	_, err = w.queues.SendMessage(w.Context(), &sqs.SendMessageInput{QueueUrl: parked, MessageBody: aws.String("{}")})
+	w.must(err)
+	_, err = w.bus.DisableRule(w.Context(), &eventbridge.DisableRuleInput{Name: aws.String("prod-payments-secret-call")})
+	w.must(err)
+	_, err = w.roles.DetachRolePolicy(w.Context(), &iam.DetachRolePolicyInput{RoleName: aws.String("payments-go"), PolicyArn: clientPolicy("payments")})
+	w.must(err)
+	w.mend(w.wantIll(
+		"dead-letter queue: 1 messages are parked", "queue policy: it does not let EventBridge send for prod-payments-broadcaster-tick, ",
+		"rules: rule prod-payments-secret-call is disabled", "rules: no rule takes DeleteSecret",
+		"clients: payments-go may not dynamodb:Query of ", "clients: payments-go may not dynamodb:PutItem of ",
+	)[1:])
+	// The emulator moves no messages, so what is parked is taken out, as what nobody needs is.
+	taken, err := w.queues.ReceiveMessage(w.Context(), &sqs.ReceiveMessageInput{QueueUrl: parked})
+	w.must(err)
+	for _, message := range taken.Messages {
+		_, err := w.queues.DeleteMessage(w.Context(), &sqs.DeleteMessageInput{QueueUrl: parked, ReceiptHandle: message.ReceiptHandle})
+		w.must(err)
+	}
+	until(w, "all to be well again", func() bool { return len(w.ill()) == 0 })
+}
