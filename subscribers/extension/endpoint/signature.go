@@ -73,7 +73,11 @@ func (e *Endpoint) verify(r *http.Request, body []byte) (region string, err erro
 		return "", refuse(unknownClient, "the request is not signed with this function's own credentials")
 	}
 	again := s.unsigned(r)
-	err = v4.NewSigner().SignHTTP(context.Background(), credentials, again, hashOf(body), service, s.region, at)
+	signer := e.passage.signer
+	if s.region != e.passage.region {
+		signer = v4.NewSigner() // a signer keeps a key for each Region, and whoever asks may name any
+	}
+	err = signer.SignHTTP(context.Background(), credentials, again, hashOf(body), service, s.region, at)
 	if err != nil || subtle.ConstantTimeCompare([]byte(signatureOf(again.Header.Get("Authorization"))), []byte(signatureOf(authorization))) != 1 {
 		return "", refuse(invalidSignature, "the request's signature is not that of this function's own credentials")
 	}
