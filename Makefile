@@ -14,7 +14,7 @@ TOOL := go tool -modfile=tools/go.mod
 NODE := subscribers/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 
-.PHONY: help demo test fleet kill lint fmt bench mutants build templates e2e package deploy deploy-all
+.PHONY: help demo test fleet kill lint fmt bench mutants build templates e2e package layer deploy deploy-all
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -75,6 +75,11 @@ build: ## The Lambda artifacts for arm64: dist/bootstrap, and the canary's dist/
 package: build ## What is deployed: dist/broadcaster.zip with every manifest, dist/canary.zip, the same bytes each time, and their bills of materials
 	go run ./infra/pack -bootstrap $(DIST)/bootstrap -dist $(DIST)
 	go run ./infra/pack -bootstrap $(DIST)/canary/bootstrap -name canary -subscriptions '' -dist $(DIST)
+
+layer: ## The extension as a Lambda layer, dist/extension-arm64.zip and dist/extension-x86_64.zip, the same bytes each time
+	for arch in arm64:arm64 amd64:x86_64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$${arch%:*} go build -tags lambda.norpc -trimpath -ldflags '-s -w' -o $(DIST)/secret-broadcaster-$${arch#*:} ./subscribers/extension && \
+		go run ./infra/pack -bootstrap $(DIST)/secret-broadcaster-$${arch#*:} -as extensions/secret-broadcaster -name extension-$${arch#*:} -subscriptions '' -dist $(DIST) || exit 1; done
 
 deploy: $(if $(ARTIFACT_KEY),,package) ## Deploy one domain to AWS: ENV=prod DOMAIN=payments; DRY_RUN=1 only prints: docs/deploying.md
 	@bash infra/deploy.sh "$(ENV)" "$(DOMAIN)"

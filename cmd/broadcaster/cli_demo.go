@@ -29,6 +29,9 @@ func serving() func(context.Context, []string, stdio) int {
 // nodePackage is where the Node client's package is in the project's root.
 const nodePackage = "subscribers/node"
 
+// extensionSource is where the extension's source is in the project's root.
+const extensionSource = "subscribers/extension"
+
 // errNotHeld ends a demo in which something did not hold.
 var errNotHeld = errors.New("something did not hold")
 
@@ -38,6 +41,7 @@ func newDemo() *cobra.Command {
 		breakWith string
 		asJSON    bool
 		withNode  bool
+		python    bool
 		hold      bool
 	)
 	cmd := &cobra.Command{
@@ -53,8 +57,9 @@ the TTL only. Every verdict comes from what the functions' callers received.
 With --hold the first world goes on after its verdicts, as a deployed domain does, and what is printed has every other
 command work against it. doctor finds no trail and no rules there. Ctrl-C ends it.
 
-It needs Linux, nothing else; --node also needs Node, and the Node client built in subscribers/node. All files are
-below --dir, or in a temporary directory that is removed at the end unless something did not hold.
+It needs Linux, nothing else; --node also needs Node, and the Node client built in subscribers/node; --python also
+needs python3, with nothing installed, and Go. All files are below --dir, or in a temporary directory that is removed
+at the end unless something did not hold.
 Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
 		Example: `  broadcaster demo
   broadcaster demo --drop-pushes
@@ -62,12 +67,16 @@ Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
   broadcaster demo --functions 8 --environments 6 --check-every 1s
   broadcaster demo --break push-only
   broadcaster demo --node
+  broadcaster demo --python
   broadcaster demo --hold`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Break = demo.Break(breakWith)
 			if withNode {
 				cfg.Node = nodePackage
+			}
+			if python {
+				cfg.Extension = extensionSource
 			}
 			if err := cfg.Check(); err != nil {
 				return usageError{err.Error()}
@@ -103,6 +112,7 @@ Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
 	flags.BoolVar(&cfg.KillBroadcaster, "kill-broadcaster", false, "kill the broadcaster between append and delivery")
 	flags.StringVar(&breakWith, "break", "", "use a broken client, so that a guarantee fails: no-check, push-only or ttl-as-fallback")
 	flags.BoolVar(&withNode, "node", false, "add a TypeScript function with the Node client; run it in the project's root")
+	flags.BoolVar(&python, "python", false, "add a Python function behind the extension; run it in the project's root")
 	flags.BoolVar(&hold, "hold", false, "keep the first world running after its verdicts, until Ctrl-C, for other commands to be tried")
 	flags.StringVar(&cfg.Dir, "dir", "", "keep logs, tables and traces here; it must be empty or missing")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON object; progress still goes to stderr")

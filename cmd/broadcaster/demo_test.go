@@ -117,6 +117,17 @@ func TestTheDemoShowsThatEveryGuaranteeHolds(t *testing.T) {
 			}
 			wantCount(t, "environments of the TypeScript function that learned of it", ofNode, 4)
 		}},
+		{"with a Python function behind the extension", []string{"--python"}, func(t *testing.T, r demo.Report) {
+			wantCount(t, "environments that had the old version", r.Worlds[0].Held, 16)
+			wantCount(t, "environments with TTL only", r.Worlds[2].Held, 12)
+			ofPython := 0
+			for _, e := range r.Worlds[0].Environments {
+				if e.Function == "payments-python" && strings.HasPrefix(e.Learned, "log") {
+					ofPython++
+				}
+			}
+			wantCount(t, "environments of the Python function that learned of it by the log", ofPython, 4)
+		}},
 		{
 			"of another size",
 			[]string{"--functions", "2", "--environments", "3", "--check-every", "1s"},
@@ -225,6 +236,10 @@ func TestWrongDemoFlags(t *testing.T) {
 			"a broken client with TypeScript", "--node and --break do not go together: only the Go function has broken clients",
 			[]string{"--node", "--break", "no-check"},
 		},
+		{
+			"a broken client with Python", "--python and --break do not go together: only the Go function has broken clients",
+			[]string{"--python", "--break", "no-check"},
+		},
 		{"a directory with something in it", "--dir " + full + " is not empty: name a new directory, or empty it", []string{"--dir", full}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -277,6 +292,38 @@ func TestTheDemoSaysWhatTypeScriptNeeds(t *testing.T) {
 			t.Chdir(c.root)
 			code, stdout, stderr := cli(t, "demo", "--node")
 			want := "broadcaster: --node cannot be played: " + strings.ReplaceAll(c.problem, "./", c.root+"/") + "\n"
+			if code != exitFailed || stdout != "" || stderr != want {
+				t.Errorf("exit code %d, stdout %q, stderr %q, want 1, none and %q", code, stdout, stderr, want)
+			}
+			if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// TestTheDemoSaysWhatPythonNeeds where it is missing, and leaves no directory behind.
+func TestTheDemoSaysWhatPythonNeeds(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Fatalf("this test needs Python: %v", err)
+	}
+	old := filepath.Join(t.TempDir(), "python3")
+	if err := os.WriteFile(old, []byte("#!/bin/sh\necho too old\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, path, problem string }{
+		{"no Python", t.TempDir(), "there is no python3 on the PATH: install Python 3, nothing else is needed"},
+		{"an old Python", filepath.Dir(old), old + " does not run or is older than Python 3.8: exit status 1 too old"},
+		{"elsewhere", filepath.Dir(python) + ":" + os.Getenv("PATH"), "the extension's source is not in subscribers/extension: run the demo in the project's root"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			temporary := t.TempDir()
+			t.Setenv("TMPDIR", temporary)
+			t.Setenv("PATH", c.path)
+			t.Chdir(t.TempDir())
+			code, stdout, stderr := cli(t, "demo", "--python")
+			want := "broadcaster: --python cannot be played: " + c.problem + "\n"
 			if code != exitFailed || stdout != "" || stderr != want {
 				t.Errorf("exit code %d, stdout %q, stderr %q, want 1, none and %q", code, stdout, stderr, want)
 			}

@@ -24,18 +24,19 @@ import (
 
 func main() {
 	bootstrap := flag.String("bootstrap", "dist/bootstrap", "the function's binary")
+	as := flag.String("as", "bootstrap", "where the binary stands in the zip; Lambda starts an extension from extensions/")
 	name := flag.String("name", "broadcaster", "what to call the zip and its bill of materials")
 	manifests := flag.String("subscriptions", "infra/subscriptions", "the folder of manifests, {env}/{domain}.yaml; empty for a function that needs none")
 	dist := flag.String("dist", "dist", "the folder to write {name}.zip and {name}.cdx.json to")
 	flag.Parse()
-	if err := run(os.Stdout, *bootstrap, *manifests, filepath.Join(*dist, *name)); err != nil {
+	if err := run(os.Stdout, *bootstrap, *as, *manifests, filepath.Join(*dist, *name)); err != nil {
 		fmt.Fprintln(os.Stderr, "pack:", err)
 		os.Exit(1)
 	}
 }
 
 // run writes the zip and the bill of materials, whose paths are to without their endings.
-func run(out io.Writer, bootstrap, manifests, to string) error {
+func run(out io.Writer, bootstrap, as, manifests, to string) error {
 	program, err := os.ReadFile(bootstrap) //nolint:gosec // the path is the point
 	if err != nil {
 		return fmt.Errorf("reading the binary: %w", err)
@@ -45,7 +46,7 @@ func run(out io.Writer, bootstrap, manifests, to string) error {
 		folder = os.DirFS(manifests)
 	}
 	var packed bytes.Buffer
-	count, err := pack(&packed, program, folder)
+	count, err := pack(&packed, as, program, folder)
 	if err != nil {
 		return err
 	}
@@ -85,9 +86,9 @@ func (a archive) add(name string, mode fs.FileMode, content []byte) error {
 }
 
 // pack writes the binary, and every manifest unless manifests is nil.
-func pack(to io.Writer, program []byte, manifests fs.FS) (count int, err error) {
+func pack(to io.Writer, as string, program []byte, manifests fs.FS) (count int, err error) {
 	a := archive{zip.NewWriter(to)}
-	if err := a.add("bootstrap", 0o755, program); err != nil {
+	if err := a.add(as, 0o755, program); err != nil {
 		return 0, err
 	}
 	if manifests != nil {

@@ -28,7 +28,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-// ClientName is what acks and reports call this client.
+// ClientName is what acks and reports call this client if Config.Client is empty.
 const ClientName = "go/1.0.0"
 
 // A Cache holds the secrets one process has read. It is safe for concurrent use.
@@ -99,6 +99,9 @@ type entry struct {
 // A version is one fetched version. It is immutable.
 type version struct {
 	id, arn, text string
+	name          string
+	labels        []string
+	binary        bool
 	created       time.Time
 	sent          instant // before the fetch was sent: its age counts from here
 }

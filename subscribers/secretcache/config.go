@@ -35,6 +35,8 @@ type Config struct {
 	Env, Domain string
 	// Service is what reports and acks call this function; POWERTOOLS_SERVICE_NAME on Lambda.
 	Service string
+	// Client is what reports and acks call the client, as name/version. ClientName if empty.
+	Client string
 	// Mode is On if empty.
 	Mode Mode
 	// TTL always applies: no value cached longer ago is served. Zero means DefaultTTL. Secret.WithTTL sets another one for a handle.
@@ -102,8 +104,11 @@ type Fetched struct {
 	Name, ARN, VersionID string
 	// Created is the version's CreatedDate.
 	Created time.Time
-	// Text is the SecretString, or the SecretBinary's bytes.
-	Text string
+	// Labels are the version's staging labels when it was fetched.
+	Labels []string
+	// Text is the SecretString, or the SecretBinary's bytes, which Binary tells apart.
+	Text   string
+	Binary bool
 }
 
 // Reports takes an environment's own word about itself.
@@ -135,6 +140,9 @@ func (cfg Config) withDefaults() (Config, error) {
 		if *d.value == 0 {
 			*d.value = d.initial
 		}
+	}
+	if cfg.Client == "" {
+		cfg.Client = ClientName
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

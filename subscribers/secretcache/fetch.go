@@ -177,7 +177,10 @@ func (e *entry) nameOr(id string) string {
 }
 
 func newVersion(got Fetched, sent instant) *version {
-	return &version{id: got.VersionID, arn: got.ARN, text: got.Text, created: got.Created, sent: sent}
+	return &version{
+		id: got.VersionID, arn: got.ARN, text: got.Text, name: got.Name, labels: got.Labels, binary: got.Binary,
+		created: got.Created, sent: sent,
+	}
 }
 
 // giveUp ends a fetch that got late answers only. Where nothing is held, or nothing that may still be served, the last of

@@ -40,25 +40,43 @@ type wrapped struct {
 // Invoke implements Handler.
 func (w *wrapped) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	c := w.cache
-	c.noteInvocation(ctx)
-	if c.invocations.Add(1) == 1 {
-		c.rests.Add(1)
-	}
-	defer func() {
-		if c.invocations.Add(-1) == 0 {
-			c.rests.Add(1)
-		}
-	}()
-	defer c.linger(ctx)
+	defer c.enter(ctx)()
+	defer c.Linger(ctx)
 	inv, ours, err := wire.ParseInvalidation(payload)
 	if ours {
 		return json.Marshal(c.answer(ctx, inv, err))
 	}
+	c.start()
+	return w.next.Invoke(ctx, payload)
+}
+
+// Begin says that somebody is at work until end is called: for a program that is no handler and has none to Wrap. It
+// starts the check of the log and the report as Wrap does when an invocation starts. Between two who are at work the
+// environment may be frozen, so that a fetch which failed meanwhile is not the fault of who reads next.
+func (c *Cache) Begin(ctx context.Context) (end func()) {
+	end = c.enter(ctx)
+	c.start()
+	return end
+}
+
+func (c *Cache) enter(ctx context.Context) (leave func()) {
+	c.noteInvocation(ctx)
+	if c.invocations.Add(1) == 1 {
+		c.rests.Add(1)
+	}
+	return func() {
+		if c.invocations.Add(-1) == 0 {
+			c.rests.Add(1)
+		}
+	}
+}
+
+// start sends what an invocation sends at its beginning, and waits for nothing.
+func (c *Cache) start() {
 	if now := c.now(); c.cfg.Mode != Off && !c.certain(now) {
 		c.startCheck(now, false)
 	}
 	c.startReport()
-	return w.next.Invoke(ctx, payload)
 }
 
 // noteInvocation keeps the ARN under which this function is invoked, for acks and reports.
@@ -69,12 +87,14 @@ func (c *Cache) noteInvocation(ctx context.Context) {
 	if arn := c.cfg.InvokedARN(ctx); arn != "" {
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		c.report.due = c.report.due || c.report.function == "" // it has been read, and reported, before the first invocation
 		c.report.function = arn
 	}
 }
 
-// linger waits a little for what is on its way: once the handler has returned the environment may be frozen.
-func (c *Cache) linger(ctx context.Context) {
+// Linger waits a little for the check and the report on their way: once who is at work has ended the environment may be
+// frozen. Wrap does so before it returns what the handler did.
+func (c *Cache) Linger(ctx context.Context) {
 	c.startReport()
 	k, reported := c.underWay()
 	if k == nil && reported == nil {

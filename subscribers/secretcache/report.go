@@ -86,7 +86,7 @@ func (r *reporting) note(err error, now instant) (tell bool) {
 // buildReport tells how this environment stands. It is complete if no secret waits to be refetched. The caller holds mu.
 func (c *Cache) buildReport() (report wire.Report, complete bool) {
 	report = wire.Report{
-		Schema: wire.Schema, Client: ClientName, Env: c.cfg.Env, Domain: c.cfg.Domain, Service: c.cfg.Service,
+		Schema: wire.Schema, Client: c.cfg.Client, Env: c.cfg.Env, Domain: c.cfg.Domain, Service: c.cfg.Service,
 		Function: c.report.function, Version: c.cfg.Function.Version, Environment: c.environment(), LogStream: c.cfg.Function.LogStream,
 		TakesInvalidations: c.report.takesInvalidations, Mode: string(c.cfg.Mode),
 		Started: c.report.started.UTC(), Time: time.Now().UTC(),
@@ -121,7 +121,7 @@ func (c *Cache) newAck() wire.Ack {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return wire.Ack{
-		Schema: wire.Schema, Client: ClientName, Service: c.cfg.Service, Function: c.report.function,
+		Schema: wire.Schema, Client: c.cfg.Client, Service: c.cfg.Service, Function: c.report.function,
 		Environment: c.environment(), LogStream: c.cfg.Function.LogStream,
 	}
 }

@@ -38,6 +38,25 @@ func (v Value) VersionID() string {
 	return v.v.id
 }
 
+// Details is what Secrets Manager says of a version beside its value.
+type Details struct {
+	Name, ARN, VersionID string
+	// Labels are the staging labels that the version had when it was fetched. They must not be changed.
+	Labels []string
+	// Created is the version's CreatedDate.
+	Created time.Time
+	// Binary: the value is a SecretBinary.
+	Binary bool
+}
+
+// Details returns what is known of the version beside its value; zero for the zero Value.
+func (v Value) Details() Details {
+	if v.v == nil {
+		return Details{}
+	}
+	return Details{Name: v.v.name, ARN: v.v.arn, VersionID: v.v.id, Labels: v.v.labels, Created: v.v.created, Binary: v.v.binary}
+}
+
 // String returns "[secret]".
 func (Value) String() string { return "[secret]" }
 
@@ -78,6 +97,17 @@ func (s *Secret) Get(ctx context.Context) (Value, error) {
 		}
 	}
 	return s.read(ctx)
+}
+
+// Follows reports whether the log speaks of this secret and reads of it follow what it says.
+func (s *Secret) Follows() bool { return s.follows() }
+
+// Expire has the next read ask Secrets Manager, whatever is cached: for a caller who knows of a change before the log
+// tells of it, such as one that has made it. What is held is fallen back to as after any change.
+func (s *Secret) Expire() {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	s.cache.mark(s.current())
 }
 
 // observe reads the log beside a read that does not follow it: what it tells is counted.

@@ -16,6 +16,9 @@ import (
 // TestFleet plays random runs against the guarantees.
 func TestFleet(t *testing.T) { play(t, newGoClient, happenings()) }
 
+// TestFleetOfExtensions plays them with functions that know no client, and the extension beside each.
+func TestFleetOfExtensions(t *testing.T) { play(t, newExtensionClient, happenings()) }
+
 // TestFleetOfNode plays them with the Node client in every environment.
 func TestFleetOfNode(t *testing.T) {
 	source := cmp.Or(os.Getenv(nodeSource), filepath.Join(nodePackage, "src"))

@@ -123,6 +123,33 @@ sys.exit(str(wrong) if wrong else 0)`
 	}
 }
 
+// TestTheLayerIsReproducible: the extension stands where Lambda looks for it, may be executed, and is for either machine.
+func TestTheLayerIsReproducible(t *testing.T) {
+	first, second := t.TempDir(), t.TempDir()
+	for _, dist := range []string{first, second} {
+		tool(t, root, []string{"MAKEFLAGS="}, "make", "layer", "DIST="+dist)
+	}
+	for arch, machine := range map[string]elf.Machine{"arm64": elf.EM_AARCH64, "x86_64": elf.EM_X86_64} {
+		for _, name := range []string{"extension-" + arch + ".zip", "extension-" + arch + ".cdx.json"} {
+			if !bytes.Equal(fileIn(t, first, name), fileIn(t, second, name)) {
+				t.Errorf("%s is not the same twice", name)
+			}
+		}
+		content := fileIn(t, first, "extension-"+arch+".zip")
+		archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(archive.File) != 1 || archive.File[0].Name != "extensions/secret-broadcaster" || archive.File[0].Mode() != 0o755 {
+			t.Errorf("%s: packed are %v", arch, archive.File)
+		}
+		program, err := elf.NewFile(bytes.NewReader(fileIn(t, first, "secret-broadcaster-"+arch)))
+		if err != nil || program.Machine != machine {
+			t.Errorf("%s: the binary is for %v: %v", arch, program.Machine, err)
+		}
+	}
+}
+
 func TestAnInvalidManifestIsNotPacked(t *testing.T) {
 	for name, content := range map[string]string{
 		"prod/payments.yaml": "apiVersion: secret-broadcaster/v1\nenv: prod\ndomain: kyc\nowner: a\nservices: []\n",

@@ -6,8 +6,8 @@
 //	go run ./test/mutants            all of them
 //	go run ./test/mutants NAME …     some, by the names of their patches, as in gap-ignored or node/gap-ignored
 //
-// The patches in node break the Node client; the model runs with it in every environment then. The working tree is never
-// touched: the patched files are laid over it for the compiler, or what is bundled is a copy.
+// The patches in node break the Node client and those in extension the extension; the model runs with it in every environment
+// then. The working tree is never touched: the patched files are laid over it for the compiler, or what is bundled is a copy.
 package main
 
 import (
@@ -96,13 +96,16 @@ func run(ctx context.Context, names []string) error {
 
 // patchesOf returns the patches with these names, or all.
 func patchesOf(names []string) ([]string, error) {
-	patches, err := filepath.Glob(folder + "/*.patch")
-	ofNode, errNode := filepath.Glob(folder + "/" + nodeFolder + "/*.patch")
-	if err := errors.Join(err, errNode); err != nil || len(patches) == 0 || len(ofNode) == 0 {
-		return nil, errors.Join(err, errors.New("no patches in "+folder+" here: run it in the project's root"))
+	var patches []string
+	for _, of := range []string{"", nodeFolder, extensionFolder} {
+		found, err := filepath.Glob(filepath.Join(folder, of, "*.patch"))
+		if err != nil || len(found) == 0 {
+			return nil, errors.Join(err, errors.New("no patches in "+filepath.Join(folder, of)+" here: run it in the project's root"))
+		}
+		patches = append(patches, found...)
 	}
 	if len(names) == 0 {
-		return append(patches, ofNode...), nil
+		return patches, nil
 	}
 	patches = nil
 	for _, name := range names {
@@ -112,16 +115,17 @@ func patchesOf(names []string) ([]string, error) {
 }
 
 const (
-	folder     = "test/mutants"
-	nodeFolder = "node"
-	nodeSource = "subscribers/node/src"
+	folder          = "test/mutants"
+	nodeFolder      = "node"
+	nodeSource      = "subscribers/node/src"
+	extensionFolder = "extension"
 )
 
-// nameOf returns a mutant's name: its patch's, with the folder node before it if it is there.
+// nameOf returns a mutant's name: its patch's, with the folder below ours before it if it is in one.
 func nameOf(patch string) string {
 	name := strings.TrimSuffix(filepath.Base(patch), ".patch")
-	if filepath.Base(filepath.Dir(patch)) == nodeFolder {
-		return nodeFolder + "/" + name
+	if of := filepath.Base(filepath.Dir(patch)); of == nodeFolder || of == extensionFolder {
+		return of + "/" + name
 	}
 	return name
 }
@@ -183,8 +187,12 @@ func (h hunter) modelOf(ctx context.Context, patch, text, dir string) (model, er
 	if err != nil {
 		return model{}, err
 	}
+	test := "TestFleet"
+	if strings.HasPrefix(nameOf(patch), extensionFolder+"/") {
+		test = "TestFleetOfExtensions"
+	}
 	binary, err := build(ctx, dir, "-overlay", overlay)
-	return model{binary, "TestFleet", nil}, err
+	return model{binary, test, nil}, err
 }
 
 // build compiles the model.

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Runs a command beside the third parties' tools that templates and pages are checked with, and returns the command's exit code:
+# Runs a command beside the third parties' tools that templates and pages are checked with, and the clients that functions read
+# secrets with, and returns the command's exit code:
 #
 #   bash test/tools/with-infra.sh go test ./test/infra
 #
 # LINT_PYTHON is a Python with cfn-lint and checkov, AWS_PYTHON one with the AWS CLI, IAM_SIMULATE a folder in which Node
 # finds the evaluator of IAM policies, RULER_CLASSES a class path of AWS's matcher of event patterns, BROWSER a folder in
-# which Node finds a headless Chromium and what drives it. Each is installed once,
-# with pinned hashes, under ${CACHE_DIR:-.cache}/infra. Needs python3, node with npm, and a JDK 17 with mvn.
+# which Node finds a headless Chromium and what drives it; CLIENTS_PYTHON and CLIENTS_CLASSES have the clients of Python and
+# Java. Each is installed once, with pinned hashes, under ${CACHE_DIR:-.cache}/infra. Needs python3, node with npm, and a
+# JDK 17 with mvn.
 set -euo pipefail
 
 if [ $# -eq 0 ]; then
@@ -67,8 +69,11 @@ aws="$(installed aws venv "$pins/aws-requirements.txt")"
 simulate="$(installed iam-simulate node_modules "$pins/package.json" "$pins/package-lock.json")"
 browser="$(installed browser node_modules "$pins/../browser/package.json" "$pins/../browser/package-lock.json")"
 ruler="$(installed event-ruler classes "$pins/pom.xml" "$pins/jars.sha256" "$pins/RulerOracle.java")"
+clients_python="$(installed clients-python venv "$pins/../clients/requirements.txt")"
+clients_java="$(installed clients-java classes "$pins/../clients/pom.xml" "$pins/../clients/jars.sha256" "$pins/../../extension/clients/Client.java")"
 
 status=0
 LINT_PYTHON="$lint/bin/python" AWS_PYTHON="$aws/bin/python" IAM_SIMULATE="$simulate" BROWSER="$browser" RULER_CLASSES="$ruler:$ruler/lib/*" \
+  CLIENTS_PYTHON="$clients_python/bin/python" CLIENTS_CLASSES="$clients_java:$clients_java/lib/*" \
   "$@" || status=$?
 exit "$status"

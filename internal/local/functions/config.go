@@ -46,7 +46,14 @@ type Function struct {
 	MaxEnvironments int
 	// MemoryMB is what the function is told in AWS_LAMBDA_FUNCTION_MEMORY_SIZE; 0 means 128. It is not enforced.
 	MemoryMB int
-	// NoFreeze leaves the processes running between invocations, as on Lambda Managed Instances.
+	// Extensions are the programs of external extensions with their arguments: each runs beside the function's in every
+	// environment and must speak the Extensions API. One that ends ends its environment, as on AWS.
+	Extensions [][]string
+	// PortVariable names a variable that is set to another free port in each environment: on AWS each has a network of its
+	// own, here an extension could not listen at one and the same. "" sets none.
+	PortVariable string
+	// NoFreeze leaves the processes running between invocations, as on Lambda Managed Instances: so extensions are not told
+	// of invocations.
 	NoFreeze bool
 	// Aliases are the qualifiers beside $LATEST under which the function can be reached; all stand for $LATEST.
 	Aliases []string
@@ -106,6 +113,8 @@ type Environment struct {
 	Function string
 	// PID is its process; 0 while that is being started.
 	PID int
+	// ExtensionPIDs are the processes of its extensions, in their order.
+	ExtensionPIDs []int
 	// LogStream is its AWS_LAMBDA_LOG_STREAM_NAME.
 	LogStream string
 	// State is what it is doing.

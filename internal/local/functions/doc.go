@@ -3,7 +3,7 @@
 // It exists for the demo and for end-to-end tests, so that what is deployed can be watched in many environments.
 //
 // What lives here: starting, freezing, choosing and ending environments, the Runtime API, and of Lambda's own API what
-// the broadcaster calls (Invoke, GetFunction, GetFunctionConfiguration, GetAlias, ListTags). What may not: anything that knows
+// the broadcaster calls (Invoke, GetFunction, GetFunctionConfiguration, GetAlias, ListTags), and external extensions. What may not: anything that knows
 // what a function does, and anything that the deployed Lambda links.
 //
 // What a function's process starts is stopped, resumed and killed with it, as long as it stays in its process group; but

@@ -4,8 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os/exec"
+	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -36,30 +38,36 @@ type environment struct {
 	invocations int
 	lastUse     int
 
-	command *exec.Cmd     // nil until start
-	api     *runtimeAPI   // nil until start
-	gone    chan struct{} // closed when the process is gone, or could not be started
+	runtime    *process
+	extensions []*extension
+	port       string        // for what is to listen in it
+	api        *runtimeAPI   // nil until start
+	gone       chan struct{} // closed when every process is gone, or could not be started
 
-	mu     sync.Mutex // guards what follows
-	pid    int        // 0 until the process runs
-	killed bool
-	exited bool
-	exit   string // how it exited, for example "exit status 1"
+	mu       sync.Mutex // guards what follows
+	stopping bool       // the host ends it: a process that ends does so because of that
+	crashed  *extension // the one that ended although nobody wanted it to
 }
 
 // newEnvironment requires Host.mu.
 func newEnvironment(h *Host, f *function) *environment {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails
+	var extensions []*extension
+	for _, command := range f.code.Extensions {
+		extensions = append(extensions, newExtension(command, f.code.NoFreeze))
+	}
 	return &environment{
-		host:      h,
-		function:  f,
-		code:      f.code,
-		number:    f.started,
-		id:        fmt.Sprintf("%s#%d", f.name, f.started),
-		logStream: time.Now().UTC().Format("2006/01/02/") + "[" + latest + "]" + hex.EncodeToString(random[:]),
-		state:     Starting,
-		gone:      make(chan struct{}),
+		host:       h,
+		function:   f,
+		code:       f.code,
+		number:     f.started,
+		runtime:    newProcess(),
+		extensions: extensions,
+		id:         fmt.Sprintf("%s#%d", f.name, f.started),
+		logStream:  time.Now().UTC().Format("2006/01/02/") + "[" + latest + "]" + hex.EncodeToString(random[:]),
+		state:      Starting,
+		gone:       make(chan struct{}),
 	}
 }
 
@@ -69,8 +77,11 @@ func (e *environment) atRest() bool { return e.state == Idle || e.state == Froze
 // describe requires Host.mu.
 func (e *environment) describe() Environment {
 	d := Environment{
-		ID: e.id, Function: e.function.name, PID: e.process(), LogStream: e.logStream,
+		ID: e.id, Function: e.function.name, PID: e.runtime.id(), LogStream: e.logStream,
 		State: e.state, Invocations: e.invocations,
+	}
+	for _, x := range e.extensions {
+		d.ExtensionPIDs = append(d.ExtensionPIDs, x.id())
 	}
 	if e.state == Frozen {
 		d.FrozenSince = e.frozenSince
@@ -78,30 +89,35 @@ func (e *environment) describe() Environment {
 	return d
 }
 
-func (e *environment) process() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.pid
-}
-
-func (e *environment) alive() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.pid != 0 && !e.exited
-}
-
-// start runs the process until it asks for its first event. If it does not, the outcome says why and the environment
-// has ended. Lambda would run Init once more with the first event; that is left out.
-func (e *environment) start(requestID string) (outcome, bool) {
-	if err := e.launch(); err != nil {
-		close(e.gone)
-		return failure("Runtime.InvalidEntrypoint", "RequestId: %s Error: %s", requestID, err), false
+// processes are all that an environment has.
+func (e *environment) processes() []*process {
+	all := []*process{e.runtime}
+	for _, x := range e.extensions {
+		all = append(all, x.process)
 	}
+	return all
+}
+
+// start runs the extensions until each has registered, and then the runtime until it and they ask for their first event. If
+// they do not, the outcome says why and the environment has ended. Lambda would run Init once more with the first event;
+// that is left out.
+func (e *environment) start(requestID string) (outcome, bool) {
 	limit := time.NewTimer(initLimit)
 	defer limit.Stop()
+	if err := e.launch(limit.C); err != nil {
+		e.kill()
+		for _, p := range e.processes() {
+			p.abandon()
+		}
+		<-e.gone
+		if errors.Is(err, errNotRegistered) {
+			return e.exitError(requestID), false
+		}
+		return failure("Runtime.InvalidEntrypoint", "RequestId: %s Error: %s", requestID, err), false
+	}
 	timedOut := false
 	select {
-	case <-e.api.ready:
+	case <-e.initialised():
 		return outcome{}, true
 	case <-e.api.initFailed:
 	case <-e.gone:
@@ -118,75 +134,122 @@ func (e *environment) start(requestID string) (outcome, bool) {
 	return e.exitError(requestID), false
 }
 
-func (e *environment) launch() error {
-	api, err := serveRuntimeAPI()
+// errNotRegistered: an extension has ended, or time has, before it registered.
+var errNotRegistered = errors.New("an extension has not registered")
+
+// launch starts the processes.
+func (e *environment) launch(limit <-chan time.Time) error {
+	go e.reap()
+	api, err := serveRuntimeAPI(e)
 	if err != nil {
-		e.host.retire(e)
 		return err
 	}
 	e.api = api
-	e.command = exec.Command(e.code.Command[0], e.code.Command[1:]...) //nolint:noctx // the host ends it, with all that it started
-	e.command.Env = e.variables()
-	e.command.WaitDelay = outputLimit
-	if e.host.config.Output != nil {
-		if w := e.host.config.Output(e.function.name, e.id); w != nil {
-			e.command.Stdout, e.command.Stderr = w, w
-		}
-	}
-	if err := e.host.spawner.start(e.command); err != nil {
-		api.close()
-		e.host.retire(e)
+	if e.port, err = freePort(); err != nil {
 		return err
 	}
-
-	e.mu.Lock()
-	e.pid = e.command.Process.Pid
-	if e.killed {
-		sendSignal(e.pid, kill)
+	var output io.Writer
+	if e.host.config.Output != nil {
+		output = shared(e.host.config.Output(e.function.name, e.id))
 	}
-	e.mu.Unlock()
-	go e.reap()
-	return nil
+	for _, x := range e.extensions {
+		if err := x.start(e.host.spawner, x.command, e.extensionVariables(), output, func(byItself bool) { e.ended(x, byItself) }); err != nil {
+			return err
+		}
+	}
+	for _, x := range e.extensions {
+		select {
+		case <-x.registered:
+		case <-x.gone:
+			return errNotRegistered
+		case <-limit:
+			return errNotRegistered
+		}
+	}
+	return e.runtime.start(e.host.spawner, e.code.Command, e.variables(), output, func(byItself bool) { e.ended(nil, byItself) })
 }
 
-// reap waits for the end of the process and then for nobody: what it has started itself is killed too.
-func (e *environment) reap() {
-	_ = e.command.Wait() // how it ended is in ProcessState
+// initialised returns what is closed when the Init phase is over: the runtime and every extension have asked for an event.
+func (e *environment) initialised() <-chan struct{} {
+	if len(e.extensions) == 0 {
+		return e.api.ready
+	}
+	over := make(chan struct{})
+	go func() {
+		waits := []<-chan struct{}{e.api.ready}
+		for _, x := range e.extensions {
+			waits = append(waits, x.atRest())
+		}
+		for _, wait := range waits {
+			select {
+			case <-wait:
+			case <-e.gone:
+				return
+			}
+		}
+		close(over)
+	}()
+	return over
+}
+
+// ended is told of each process that has ended: the others end with it. x is nil for the runtime.
+func (e *environment) ended(x *extension, byItself bool) {
 	e.mu.Lock()
-	e.exited = true
-	e.exit = e.command.ProcessState.String()
-	sendSignal(e.pid, kill)
+	unwanted := !e.stopping
+	if unwanted && byItself {
+		e.crashed = x
+	}
 	e.mu.Unlock()
-	e.api.close()
+	if unwanted {
+		e.kill()
+	}
+}
+
+// reap ends the environment once its last process is gone.
+func (e *environment) reap() {
+	for _, p := range e.processes() {
+		<-p.gone
+	}
+	if e.api != nil {
+		e.api.close()
+	}
 	e.host.retire(e)
 	close(e.gone)
 }
 
-// kill ends the process, now or as soon as it has been started. It does not wait; gone says when.
+// kill ends the processes, now or as soon as they have been started. It does not wait; gone says when.
 func (e *environment) kill() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.killed = true
-	if e.pid != 0 && !e.exited {
-		sendSignal(e.pid, kill)
+	e.stopping = true
+	e.mu.Unlock()
+	for _, p := range e.processes() {
+		p.kill()
 	}
 }
 
 func (e *environment) signal(s processSignal) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.pid != 0 && !e.exited {
-		sendSignal(e.pid, s)
+	for _, p := range e.processes() {
+		p.signal(s)
 	}
 }
 
-// freeze stops the process and returns once its last thread has stopped, or false if that cannot be reached. Signals
+// freeze stops the processes and returns once the last thread has stopped, or false if that cannot be reached. Signals
 // are delivered asynchronously: only /proc says when it is true.
 func (e *environment) freeze() bool {
 	e.signal(stop)
 	limit := time.Now().Add(freezeLimit)
+	for _, p := range e.processes() {
+		if !p.freezes(limit) {
+			return false
+		}
+	}
+	return true
+}
+
+// freezes returns once a process that has been told to stop has, or false if that cannot be reached by the limit.
+func (p *process) freezes(limit time.Time) bool {
 	for pause := 20 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
-		stopped, err := allStopped(e.process())
+		stopped, err := allStopped(p.id())
 		if stopped || err != nil || time.Now().After(limit) {
 			return stopped
 		}
@@ -197,7 +260,7 @@ func (e *environment) freeze() bool {
 // handle hands the request over and returns its outcome, once the process has asked for the next event or has ended.
 // Not delivered means that the process had ended before it took the event.
 func (e *environment) handle(r *request) (result outcome, delivered bool) {
-	if exiting(e.process()) {
+	if slices.ContainsFunc(e.processes(), func(p *process) bool { return exiting(p.id()) }) {
 		end([]*environment{e})
 		return outcome{}, false
 	}
@@ -205,6 +268,12 @@ func (e *environment) handle(r *request) (result outcome, delivered bool) {
 	defer limit.Stop()
 	r.deadline = time.Now().Add(e.code.Timeout)
 	e.api.begin(r)
+	for _, x := range e.extensions {
+		event := extensionEvent{Type: invokeEvent, DeadlineMillis: r.deadline.UnixMilli(), RequestID: r.id, FunctionARN: r.arn}
+		if x.wants(invokeEvent) {
+			x.tell(event, limit.C) // that it is gone shows below
+		}
+	}
 
 	select {
 	case e.api.events <- r:
@@ -227,17 +296,23 @@ func (e *environment) handle(r *request) (result outcome, delivered bool) {
 	if !ok {
 		return e.exitError(r.id), true
 	}
-	select {
-	case <-r.settled:
-	case <-e.gone:
-	case <-limit.C:
-		end([]*environment{e})
+	rests := []<-chan struct{}{r.settled}
+	for _, x := range e.extensions {
+		rests = append(rests, x.atRest())
+	}
+	for _, rest := range rests {
+		select {
+		case <-rest:
+		case <-e.gone:
+		case <-limit.C:
+			end([]*environment{e})
+		}
 	}
 	return result, true
 }
 
 func (e *environment) result(o outcome) Result {
-	r := Result{Payload: o.payload, ExecutedVersion: latest, Environment: e.id, PID: e.process()}
+	r := Result{Payload: o.payload, ExecutedVersion: latest, Environment: e.id, PID: e.runtime.id()}
 	if o.failed {
 		r.FunctionError = "Unhandled"
 	}
@@ -252,8 +327,12 @@ type outcome struct {
 
 func (e *environment) exitError(requestID string) outcome {
 	e.mu.Lock()
-	exit := e.exit
+	crashed := e.crashed
 	e.mu.Unlock()
+	if crashed != nil {
+		return failure("Extension.Crash", "RequestId: %s Error: %s", requestID, crashed.howItExited())
+	}
+	exit := e.runtime.howItExited()
 	if exit == "exit status 0" {
 		return failure("Runtime.ExitError", "RequestId: %s Error: Runtime exited without providing a reason", requestID)
 	}

@@ -3,6 +3,7 @@
 package functions_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -27,7 +28,7 @@ func TestAFrozenEnvironmentKeepsItsStateAndUsesNoCPU(t *testing.T) {
 	if used := cpuTicks(t, e.PID) - before; used != 0 {
 		t.Errorf("the frozen process used %d ticks", used)
 	}
-	if again := environmentOf(t, h, e.ID); again != e {
+	if again := environmentOf(t, h, e.ID); !reflect.DeepEqual(again, e) {
 		t.Errorf("it changed while frozen: %+v, was %+v", again, e)
 	}
 

@@ -83,7 +83,7 @@ func (h *Host) Endpoint() string { return h.endpoint }
 // ARN returns a deployed function's unqualified ARN; the function need not exist.
 func (h *Host) ARN(name string) string { return h.arn(reference{name: name}) }
 
-// Close ends every environment, frozen ones too, drops the API's connections and waits until no process is left.
+// Close ends every environment, frozen ones too, after the extensions of those at rest have been told, drops the API's connections and waits until no process is left.
 // Invocations under way fail, asynchronous ones that wait for a retry are forgotten. Later calls do nothing.
 func (h *Host) Close() error {
 	h.mu.Lock()
@@ -92,14 +92,20 @@ func (h *Host) Close() error {
 		return nil
 	}
 	h.closed = true
-	var all []*environment
+	var all, atRest []*environment
 	for _, f := range h.functions {
-		all = append(all, f.environments...)
+		for _, e := range f.environments {
+			all = append(all, e)
+			if e.atRest() {
+				atRest = append(atRest, e)
+			}
+		}
 	}
 	h.mu.Unlock()
 
 	close(h.done)
 	err := h.server.Close()
+	shutDown(atRest)
 	end(all)
 	h.work.Wait()
 	h.spawner.close()
@@ -149,7 +155,7 @@ func (h *Host) Deploy(fn Function) error {
 		}
 	}
 	h.mu.Unlock()
-	end(replaced)
+	shutDown(replaced)
 	return nil
 }
 

@@ -173,7 +173,7 @@ func (h *Host) claim(f *function) (*environment, error) {
 
 // use has a claimed environment handle the request and brings it to rest. Not delivered means that it had ended before.
 func (h *Host) use(e *environment, request *request) (result outcome, delivered bool) {
-	cold := e.command == nil
+	cold := e.api == nil
 	if cold {
 		if failure, ok := e.start(request.id); !ok {
 			return failure, true
@@ -205,7 +205,7 @@ func (h *Host) use(e *environment, request *request) (result outcome, delivered 
 // release gives a claimed environment back: frozen, if its function is, or ended, if its code was replaced.
 func (h *Host) release(e *environment, used bool) {
 	frozen := false
-	if !e.code.NoFreeze && e.alive() {
+	if !e.code.NoFreeze && e.runtime.alive() {
 		if frozen = e.freeze(); !frozen {
 			end([]*environment{e})
 		}

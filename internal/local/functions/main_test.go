@@ -19,15 +19,18 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 )
 
-// The test binary is also the function, when a host starts it as one, a host of its own that a test kills, and a process
-// that a function starts.
+// The test binary is also the function, when a host starts it as one, an extension of it, a host of its own that a test
+// kills, and a process that a function starts.
 const (
-	hostRole  = "FUNCTIONS_TEST_HOST"
-	childRole = "FUNCTIONS_TEST_CHILD"
+	extensionRole = "functions-test-extension" // an argument
+	hostRole      = "FUNCTIONS_TEST_HOST"
+	childRole     = "FUNCTIONS_TEST_CHILD"
 )
 
 func TestMain(m *testing.M) {
 	switch {
+	case len(os.Args) > 1 && os.Args[1] == extensionRole:
+		runExtension(os.Args[2])
 	case os.Getenv("AWS_LAMBDA_RUNTIME_API") != "":
 		runFunction()
 	case os.Getenv(hostRole) != "":

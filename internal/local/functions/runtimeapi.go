@@ -47,7 +47,7 @@ type runtimeAPI struct {
 	initBody []byte
 }
 
-func serveRuntimeAPI() (*runtimeAPI, error) {
+func serveRuntimeAPI(e *environment) (*runtimeAPI, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listening for the Runtime API: %w", err)
@@ -63,6 +63,7 @@ func serveRuntimeAPI() (*runtimeAPI, error) {
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", api.response)
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", api.invocationError)
 	mux.HandleFunc("POST /2018-06-01/runtime/init/error", api.initErrorReported)
+	routeExtensions(mux, e.function.name, e.extensions)
 	api.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = api.server.Serve(listener) }() // ends with ErrServerClosed, at close
 	return api, nil

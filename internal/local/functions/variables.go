@@ -1,7 +1,10 @@
 package functions
 
 import (
+	"fmt"
+	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -36,8 +39,31 @@ func (e *environment) variables() []string {
 		"AWS_LAMBDA_LOG_STREAM_NAME="+e.logStream,
 		"_HANDLER=bootstrap",
 	)
+	if e.code.PortVariable != "" {
+		all = append(all, e.code.PortVariable+"="+e.port)
+	}
 	all = append(all, e.code.Env...)
 	return append(all, "AWS_LAMBDA_RUNTIME_API="+e.api.address)
+}
+
+// freePort returns a port that nobody listens at.
+func freePort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("finding a free port: %w", err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, err
+}
+
+// extensionVariables returns the environment of an extension: without what is the runtime's own
+// (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html).
+func (e *environment) extensionVariables() []string {
+	return slices.DeleteFunc(e.variables(), func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return name == "AWS_LAMBDA_LOG_GROUP_NAME" || name == "AWS_LAMBDA_LOG_STREAM_NAME" || name == "_HANDLER"
+	})
 }
 
 // lambdas reports whether a variable of the host is one that only Lambda or an AWS configuration would set.

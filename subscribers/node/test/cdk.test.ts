@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { App, Aspects, Stack } from "aws-cdk-lib";
 import { Annotations, Match, Template } from "aws-cdk-lib/assertions";
@@ -10,6 +14,8 @@ import { Code, Function as LambdaFunction, Runtime, type FunctionProps } from "a
 import { AwsCustomResource, PhysicalResourceId, Provider } from "aws-cdk-lib/custom-resources";
 
 import { SecretBroadcast, type SecretBroadcastProps } from "../src/cdk.js";
+import { packageRoot, repositoryRoot } from "./support/goldens.js";
+import { temporary, write } from "./support/project.js";
 
 const payments: SecretBroadcastProps = { env: "prod", domain: "payments" };
 
@@ -208,5 +214,24 @@ describe("SecretBroadcast's options", () => {
     assert.throws(() => new SecretBroadcast({ ...payments, push: [other] }), {
       message: "SecretBroadcast: push: a function that this app only refers to cannot be tagged by it: tag it where it is made, and leave it out here",
     });
+  });
+});
+
+describe("the CDK app of docs/extension.md", () => {
+  it("is the one that is compiled here, and gives the function the layer, its variables and two permissions", () => {
+    const [, after] = readFileSync(join(repositoryRoot, "docs", "extension.md"), "utf8").split("**CDK.**");
+    const [, block] = /^```ts\n(.*?)^```$/ms.exec(after!)!;
+    assert.equal(block, readFileSync(join(packageRoot, "test", "extension", "app.ts"), "utf8"));
+    const dir = temporary("extension");
+    write(dir, { "pay/pay.py": "def handler(event, context): pass\n" });
+    const app = fileURLToPath(new URL("./extension/app.js", import.meta.url));
+    execFileSync(process.execPath, [app], { cwd: dir, env: { ...process.env, CDK_OUTDIR: "cdk.out" }, stdio: "inherit" });
+    const { Resources } = JSON.parse(readFileSync(join(dir, "cdk.out", "Payments.template.json"), "utf8")) as { Resources: Record<string, { Type: string; Properties: Record<string, unknown> }> };
+    const of = (type: string): Record<string, unknown> => Object.values(Resources).find((resource) => resource.Type === type)!.Properties;
+    const pay = of("AWS::Lambda::Function");
+    assert.deepEqual(pay["Layers"], ["arn:aws:lambda:eu-west-2:111122223333:layer:secret-broadcaster-x86_64:1"]);
+    assert.deepEqual(pay["Environment"], { Variables: { ...variables, AWS_ENDPOINT_URL_SECRETS_MANAGER: "http://127.0.0.1:2773", POWERTOOLS_PARAMETERS_MAX_AGE: "0" } });
+    const { Statement } = of("AWS::IAM::Policy")["PolicyDocument"] as { Statement: object[] };
+    assert.deepEqual(Statement, statements);
   });
 });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { before, describe, it } from "node:test";
 
 import { secretBroadcast, type FunctionArgs, type SstOptions } from "../src/sst.js";
-import { packageRoot } from "./support/goldens.js";
+import { packageRoot, repositoryRoot } from "./support/goldens.js";
 import { project, temporary, write } from "./support/project.js";
 import { SstApp, type Preview, type Resource } from "./support/sst.js";
 
@@ -118,6 +118,21 @@ describe("secretBroadcast in SST", () => {
     }
     assert.match(bundled("Worker"), /^\/\/ of the worker$/m, "a function's own bundling options stay");
     assert.ok(bundled("Worker").length < 0.8 * bundled("Api").length, "and SST's own default is what it was: only the worker is minified");
+  });
+
+  it("takes the function of docs/extension.md, with its layer, variables and permissions", () => {
+    const [, after] = readFileSync(join(repositoryRoot, "docs", "extension.md"), "utf8").split("**SST.**");
+    const [, block] = /^```ts\n(.*?)^```$/ms.exec(after!)!;
+    const { resources, errors, output } = app.preview(config(block!.replace("src/report.handler", "src/work.handler")));
+    assert.deepEqual(errors, [], output);
+    const inputs = resources.find(({ type, name }) => type === "aws:lambda/function:Function" && name === "ReportFunction")!.inputs;
+    assert.deepEqual(inputs["layers"], ["arn:aws:lambda:eu-west-2:111122223333:layer:secret-broadcaster-x86_64:1"]);
+    const { variables: all } = inputs["environment"] as { variables: Record<string, string> };
+    const { SECRET_BROADCAST_MODE: _mode, ...usual } = variables;
+    for (const [key, value] of Object.entries({ ...usual, AWS_ENDPOINT_URL_SECRETS_MANAGER: "http://127.0.0.1:2773", POWERTOOLS_PARAMETERS_MAX_AGE: "0" })) assert.equal(all[key], value, key);
+    const [inline] = resources.find(({ type, name }) => type === "aws:iam/role:Role" && name === "ReportRole")!.inputs["inlinePolicies"] as { policy: string }[];
+    const { Statement } = JSON.parse(inline!.policy) as { Statement: object[] };
+    assert.deepEqual(Statement, ["Query", "PutItem"].map((action, i) => ({ Effect: "Allow", Action: [`dynamodb:${action}`], Resource: [`arn:aws:dynamodb:eu-west-2:111122223333:table/prod-payments-${["changes", "reports"][i]}`] })));
   });
 
   it("makes bundles that load and run as Lambda's runtime would", () => {

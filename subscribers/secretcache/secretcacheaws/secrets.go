@@ -53,10 +53,10 @@ func (s *secrets) read(ctx context.Context, in *secretsmanager.GetSecretValueInp
 	}
 	fetched := secretcache.Fetched{
 		Name: aws.ToString(out.Name), ARN: aws.ToString(out.ARN), VersionID: aws.ToString(out.VersionId),
-		Created: aws.ToTime(out.CreatedDate), Text: aws.ToString(out.SecretString),
+		Labels: out.VersionStages, Created: aws.ToTime(out.CreatedDate), Text: aws.ToString(out.SecretString),
 	}
 	if out.SecretString == nil {
-		fetched.Text = string(out.SecretBinary)
+		fetched.Text, fetched.Binary = string(out.SecretBinary), true
 	}
 	return fetched, nil
 }

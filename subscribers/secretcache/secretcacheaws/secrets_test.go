@@ -33,6 +33,7 @@ func TestGetAsksForWhatIsWanted(t *testing.T) {
 	}
 	want := secretcache.Fetched{
 		Name: connectionString, ARN: arn, VersionID: "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE", Text: "first",
+		Labels:  []string{"AWSCURRENT"},
 		Created: time.Date(2026, time.November, 23, 10, 0, 0, 713e6, time.UTC),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

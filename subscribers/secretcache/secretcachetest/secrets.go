@@ -212,7 +212,22 @@ func (s fakeSecrets) read(ctx context.Context, id string, which func(*secret) st
 	if !ok {
 		return secretcache.Fetched{}, fmt.Errorf("%w: %s has no version %q", secretcache.ErrNotFound, id, versionID)
 	}
-	return secretcache.Fetched{Name: name, ARN: found.arn, VersionID: versionID, Created: v.created, Text: v.text}, nil
+	return secretcache.Fetched{
+		Name: name, ARN: found.arn, VersionID: versionID, Labels: found.labels(versionID), Created: v.created, Text: v.text,
+	}, nil
+}
+
+// labels returns the staging labels of a version.
+func (s *secret) labels(versionID string) []string {
+	var out []string
+	for _, label := range []struct{ name, on string }{
+		{"AWSCURRENT", s.current}, {"AWSPENDING", s.pending}, {"AWSPREVIOUS", s.previous},
+	} {
+		if label.on == versionID {
+			out = append(out, label.name)
+		}
+	}
+	return out
 }
 
 // find returns the secret with a name, an ARN or an ARN without the suffix, and its name; if there is none, the id. The

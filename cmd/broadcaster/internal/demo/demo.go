@@ -54,10 +54,12 @@ type Config struct {
 	KillBroadcaster bool
 	// Break gives the environments of the first world a broken client; "" a good one.
 	Break Break
-	// Program is the path of this executable: every function but the TypeScript one is a process of it.
+	// Program is the path of this executable: every function of Go is a process of it.
 	Program string
 	// Node is the directory of the Node client's package, for a TypeScript function of payments; "" for none.
 	Node string
+	// Extension is the directory of the extension's source, for a Python function of payments behind it; "" for none.
+	Extension string
 	// Dir is an empty directory for all files. They stay there.
 	Dir string
 	// Commands are the names of the commands that a broadcaster takes, each through the alias of its name.
@@ -88,6 +90,9 @@ func (cfg Config) Check() error {
 	if cfg.Node != "" && cfg.Break != "" {
 		return errors.New("--node and --break do not go together: only the Go function has broken clients")
 	}
+	if cfg.Extension != "" && cfg.Break != "" {
+		return errors.New("--python and --break do not go together: only the Go function has broken clients")
+	}
 	switch cfg.Break {
 	case "", NoCheck, PushOnly, TTLAsFallback:
 		return nil
@@ -116,7 +121,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := openWorlds(cfg, typescript)
+	python, err := newPython(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	all, err := openWorlds(cfg, typescript, python)
 	if err == nil {
 		err = play(within, all, cfg.Progress)
 	}
@@ -182,10 +191,10 @@ func play(ctx context.Context, worlds worlds, progress *Progress) error {
 type worlds []*world
 
 // openWorlds returns the worlds that could be opened also with an error: they have to be closed.
-func openWorlds(cfg Config, typescript []string) (worlds, error) {
+func openWorlds(cfg Config, typescript []string, python *pythonCode) (worlds, error) {
 	var all worlds
 	for _, kind := range []worldKind{
-		{name: "log", title: "push and log", client: cfg.Break, mode: "on", pushes: true},
+		{name: "log", title: "push and log", client: cfg.Break, mode: "on", pushes: true, python: python},
 		{name: "push-only", title: "push only", client: PushOnly, mode: "on", pushes: true},
 		{name: "ttl-only", title: "TTL only", mode: "off"},
 	} {

@@ -111,7 +111,7 @@ func (e *evidence) nothingLost(cfg Config) Verdict {
 	var offenders []string
 	arrived := 0
 	for _, f := range e.functions {
-		if f.domain != payments {
+		if f.domain != payments || !f.takesPushes() {
 			continue
 		}
 		got := slices.ContainsFunc(e.Pushes, func(p Push) bool { return p.Function == f.name && p.Host != "" && p.At.After(e.Killed.At) })

@@ -33,8 +33,8 @@ func newTypescript(ctx context.Context, cfg Config) ([]string, error) {
 	return []string{tools.node, bundled}, err
 }
 
-// ErrTools is returned where something is missing that a TypeScript function is made of.
-var ErrTools = errors.New("--node cannot be played")
+// ErrTools is returned where something is missing that a function in another language is made of.
+var ErrTools = errors.New("cannot be played")
 
 // oldestNode is the oldest major version of Node that the client runs on.
 const oldestNode = 20
@@ -49,27 +49,27 @@ type toolchain struct {
 func findToolchain(ctx context.Context, dir string) (toolchain, error) {
 	node, err := exec.LookPath("node")
 	if err != nil {
-		return toolchain{}, fmt.Errorf("%w: there is no node on the PATH: install Node %d or later", ErrTools, oldestNode)
+		return toolchain{}, fmt.Errorf("--node %w: there is no node on the PATH: install Node %d or later", ErrTools, oldestNode)
 	}
 	said, err := exec.CommandContext(ctx, node, "--version").Output()
 	version := strings.TrimSpace(string(said))
 	if err != nil {
-		return toolchain{}, fmt.Errorf("%w: asking %s for its version: %w", ErrTools, node, err)
+		return toolchain{}, fmt.Errorf("--node %w: asking %s for its version: %w", ErrTools, node, err)
 	}
 	major, _, _ := strings.Cut(strings.TrimPrefix(version, "v"), ".")
 	if n, err := strconv.Atoi(major); err != nil || n < oldestNode {
-		return toolchain{}, fmt.Errorf("%w: %s is %s: install Node %d or later", ErrTools, node, version, oldestNode)
+		return toolchain{}, fmt.Errorf("--node %w: %s is %s: install Node %d or later", ErrTools, node, version, oldestNode)
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return toolchain{}, err
 	}
 	found := toolchain{node: node, esbuild: filepath.Join(dir, "node_modules", "esbuild", "bin", "esbuild"), client: filepath.Join(dir, "dist", "esm")}
 	if _, err := os.Stat(filepath.Join(dir, "package.json")); err != nil {
-		return toolchain{}, fmt.Errorf("%w: the Node client is not in %s: run the demo in the project's root", ErrTools, dir)
+		return toolchain{}, fmt.Errorf("--node %w: the Node client is not in %s: run the demo in the project's root", ErrTools, dir)
 	}
 	for _, needed := range []string{found.esbuild, filepath.Join(found.client, "index.js")} {
 		if _, err := os.Stat(needed); err != nil {
-			return toolchain{}, fmt.Errorf("%w: the Node client is not built, %s is missing: run npm ci && npm run build in %s", ErrTools, needed, dir)
+			return toolchain{}, fmt.Errorf("--node %w: the Node client is not built, %s is missing: run npm ci && npm run build in %s", ErrTools, needed, dir)
 		}
 	}
 	return found, nil

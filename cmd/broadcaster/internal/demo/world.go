@@ -42,10 +42,11 @@ const (
 // A worldKind says in what a world differs from the others.
 type worldKind struct {
 	name, title string
-	client      Break    // of every environment
-	mode        string   // SECRET_BROADCAST_MODE of every environment
-	pushes      bool     // the subscriptions are delivered by push
-	typescript  []string // the command of the TypeScript function; nil if there is none
+	client      Break       // of every environment
+	mode        string      // SECRET_BROADCAST_MODE of every environment
+	pushes      bool        // the subscriptions are delivered by push
+	typescript  []string    // the command of the TypeScript function; nil if there is none
+	python      *pythonCode // the Python function; nil if there is none
 }
 
 // A world is one run of the story: a cloud, the secrets in it, the functions that read them, and what was seen of it.
@@ -79,8 +80,14 @@ func (f function) reads() []string {
 	if f.domain == kyc {
 		return []string{kycToken}
 	}
+	if f.name == pythonFunction {
+		return []string{ConnectionString} // the extension has one TTL for all, and the API key's is short
+	}
 	return []string{ConnectionString, APIKey}
 }
+
+// takesPushes reports whether a function has a client that a push can reach: the extension is asked, and never told.
+func (f function) takesPushes() bool { return f.name != pythonFunction }
 
 // functionsOf spreads n functions over the two domains, most of them to payments.
 func functionsOf(n int) []function {
@@ -95,11 +102,14 @@ func functionsOf(n int) []function {
 	return all
 }
 
-// functions returns the n functions of a world, and its TypeScript function if it has one.
+// functions returns the n functions of a world, and those in other languages that it has.
 func (k worldKind) functions(n int) []function {
 	all := functionsOf(n)
 	if k.typescript != nil {
 		all = append(all, function{name: typescriptFunction, domain: payments})
+	}
+	if k.python != nil {
+		all = append(all, function{name: pythonFunction, domain: payments})
 	}
 	return all
 }
@@ -208,7 +218,7 @@ func (w *world) manifest(domain string) subscribers.Manifest {
 		deliver = "push"
 	}
 	for _, f := range w.functions {
-		if f.domain == domain {
+		if f.domain == domain && f.takesPushes() {
 			m.Services = append(m.Services, subscribers.Service{Name: f.name, Function: f.name, Secrets: []string{"**"}, Deliver: deliver})
 		}
 	}
@@ -222,8 +232,12 @@ func (w *world) deployFunction(f function) error {
 	if f.name == typescriptFunction {
 		command = w.kind.typescript
 	}
+	var extensions [][]string
+	if f.name == pythonFunction {
+		command, extensions = w.kind.python.command, [][]string{w.kind.python.extension}
+	}
 	return w.host.Deploy(functions.Function{
-		Name: f.name, Command: command, Timeout: patience,
+		Name: f.name, Command: command, Extensions: extensions, PortVariable: portVariable, Timeout: patience,
 		Modified: time.Now().Add(-time.Hour), // so that what its environments report is of this code
 		Tags:     map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: env, invalidation.DomainTag: f.domain},
 		Env: []string{
@@ -237,6 +251,8 @@ func (w *world) deployFunction(f function) error {
 			"SECRET_BROADCAST_MODE=" + w.kind.mode,
 			"AWS_ENDPOINT_URL_DYNAMODB=" + w.forFunctions,
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.forFunctions,
+			"SECRET_BROADCAST_ENDPOINT_URL_DYNAMODB=" + w.forFunctions,
+			"SECRET_BROADCAST_ENDPOINT_URL_SECRETS_MANAGER=" + w.forFunctions,
 			clientVariable + "=" + string(w.kind.client),
 			ttlVariable + "=" + w.cfg.ttl().String(),
 			maxAgeVariable + "=" + fmt.Sprint(w.cfg.ttl().Seconds()),

@@ -1,0 +1,162 @@
+package endpoint
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// The operations that are not just passed on
+// (https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Operations.html).
+const (
+	getSecretValue      = "GetSecretValue"
+	batchGetSecretValue = "BatchGetSecretValue"
+	describeSecret      = "DescribeSecret"
+)
+
+// A request is what those operations are asked that this endpoint knows how to answer.
+type request struct {
+	SecretID     string   `json:"SecretId,omitempty"`
+	VersionID    string   `json:"VersionId,omitempty"`
+	VersionStage string   `json:",omitempty"`
+	SecretIDList []string `json:"SecretIdList,omitempty"`
+}
+
+// serveJSON answers a request of Secrets Manager's own protocol, which must be signed with this environment's credentials.
+func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong):
+		e.refuse(w, &refusal{http.StatusRequestEntityTooLarge, "SerializationException", "the request is longer than 1 MB"})
+		return
+	case err != nil:
+		e.refuse(w, refuse("SerializationException", "the request cannot be read"))
+		return
+	case r.Method != http.MethodPost || r.URL.Path != "/" || r.URL.RawQuery != "":
+		e.refuse(w, refuse("UnknownOperationException", "Secrets Manager's operations are posted to /"))
+		return
+	}
+	region, err := e.verify(r, body)
+	if err != nil {
+		e.logger.Warn("a request was refused that is not signed by this function", "error", err)
+		e.refuse(w, err)
+		return
+	}
+	defer e.cache.Begin(r.Context())()
+	operation := strings.TrimPrefix(r.Header.Get(targetHeader), targetPrefix)
+	if region == e.passage.region && e.answer(w, r, operation, body) {
+		return
+	}
+	answer, err := e.passage.pass(r.Context(), region, operation, body, r.Header)
+	if err != nil {
+		e.refuse(w, err)
+		return
+	}
+	if answer.status == http.StatusOK && region == e.passage.region {
+		switch {
+		case operation == describeSecret:
+			answer.body = e.agree(r.Context(), body, answer.body)
+		case !isRead(operation):
+			e.expire(body, answer.body)
+		}
+	}
+	answer.write(w)
+}
+
+// refuse answers with an error as AWS does.
+func (e *Endpoint) refuse(w http.ResponseWriter, err error) {
+	refused := refusalOf(err)
+	send(w, refused.status, contentType, encode(refused))
+}
+
+// answer answers what the cache knows, or returns false: then it is for Secrets Manager itself, which also says what is
+// wrong with a request that makes no sense.
+func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation string, body []byte) bool {
+	in, ok := parseRequest(body)
+	want := wanted{in.SecretID, in.VersionID, in.VersionStage}
+	switch {
+	case !ok:
+		return false
+	case operation == getSecretValue && in.SecretID != "" && want.isCurrent() && len(in.SecretIDList) == 0:
+		got, err := e.read(r.Context(), want, false)
+		if err != nil {
+			e.refuse(w, err)
+			return true
+		}
+		send(w, http.StatusOK, contentType, encode(got.forJSON()))
+		return true
+	case operation == batchGetSecretValue && len(in.SecretIDList) > 0 && len(in.SecretIDList) <= maxBatch && want == wanted{}:
+		send(w, http.StatusOK, contentType, encode(e.batch(r.Context(), in.SecretIDList)))
+		return true
+	default:
+		return false
+	}
+}
+
+// maxBatch is how many secrets a batch may name.
+const maxBatch = 20
+
+// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of.
+func parseRequest(body []byte) (in request, ok bool) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if decoder.Decode(&in) != nil {
+		return request{}, false
+	}
+	_, err := decoder.Token()
+	return in, errors.Is(err, io.EOF)
+}
+
+// A batch is an answer to BatchGetSecretValue.
+type batch struct {
+	SecretValues []value
+	Errors       []batchError
+}
+
+type batchError struct {
+	SecretID  string `json:"SecretId"`
+	ErrorCode string
+	Message   string
+}
+
+// batch reads several secrets at once; those that cannot be read are told beside the others.
+func (e *Endpoint) batch(ctx context.Context, ids []string) batch {
+	values, errs := make([]found, len(ids)), make([]error, len(ids))
+	var wg sync.WaitGroup
+	for i, id := range ids {
+		wg.Go(func() { values[i], errs[i] = e.read(ctx, wanted{id: id}, false) })
+	}
+	wg.Wait()
+	out := batch{SecretValues: []value{}, Errors: []batchError{}}
+	for i, id := range ids {
+		if errs[i] != nil {
+			refused := refusalOf(errs[i])
+			out.Errors = append(out.Errors, batchError{id, refused.Type, refused.Message})
+			continue
+		}
+		out.SecretValues = append(out.SecretValues, values[i].forJSON())
+	}
+	return out
+}
+
+// expire has a secret that was just changed through this endpoint be read anew: whoever changes one and then reads it sees
+// what was written, as without this endpoint.
+func (e *Endpoint) expire(body, answer []byte) {
+	var asked struct {
+		ID string `json:"SecretId"`
+	}
+	var changed struct{ ARN, Name string }
+	_ = json.Unmarshal(body, &asked) // Secrets Manager has understood it
+	_ = json.Unmarshal(answer, &changed)
+	for _, id := range []string{asked.ID, changed.ARN, changed.Name} {
+		if secret := e.current.existing(id); secret != nil {
+			secret.Expire()
+		}
+	}
+}

@@ -1,0 +1,158 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers/extension/endpoint"
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
+)
+
+// extensionClient is a function that knows no client, with the extension beside it: another process, which is frozen with
+// the function's.
+type extensionClient struct {
+	e        *environment
+	own      secretcache.Handler
+	cache    *secretcache.Cache
+	endpoint http.Handler
+}
+
+const sessionToken = "model-token"
+
+func newExtensionClient(e *environment, own secretcache.Handler) client {
+	c := &extensionClient{e: e, own: own}
+	var err error
+	c.cache, err = secretcache.New(secretcache.Config{
+		Env: env, Domain: domain, Service: "api", Client: "extension/model", Log: logPort{e}, Secrets: secretsPort{e}, Reports: reportsPort{e},
+		Clock: e.clock, Logger: e.w.logger,
+	})
+	if err != nil {
+		panic(err)
+	}
+	c.endpoint, err = endpoint.New(endpoint.Config{
+		Cache: c.cache, TTL: ttl, MaxSecrets: 1000, Credentials: credentials.NewStaticCredentialsProvider("model", "model", sessionToken),
+		Region: "eu-west-2", URL: func(string) (string, error) { return "https://secretsmanager.test", nil }, Client: passagePort{e}, Logger: e.w.logger,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// errNotPushed: no broadcaster pushes to a function that takes no invalidations. Whoever does reaches the function's own
+// code, so the model does not.
+var errNotPushed = errors.New("this function takes no invalidations")
+
+// invoke implements client. An invocation lasts until the extension has nothing more to do either.
+func (c *extensionClient) invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	if _, ours, _ := wire.ParseInvalidation(payload); ours {
+		return nil, errNotPushed
+	}
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		end := c.cache.Begin(context.Background())
+		defer end()
+		c.cache.Linger(context.Background())
+	}()
+	out, err := c.own.Invoke(ctx, payload)
+	<-told
+	return out, err
+}
+
+// get implements client: by the HTTP API, as code written for AWS's extension does. Now and then it wants what is new.
+func (c *extensionClient) get(ctx context.Context, id string, told func(reading)) {
+	query := url.Values{"secretId": {id}}
+	switch c.e.roll(10) {
+	case 0:
+		query.Set("refreshNow", "true")
+	case 1:
+		query.Set("versionStage", "AWSCURRENT")
+	}
+	// The endpoint sees that whoever asked is gone, no deadline.
+	connection, hangUp := context.WithCancel(context.Background())
+	defer hangUp()
+	request := httptest.NewRequestWithContext(connection, http.MethodGet, "/secretsmanager/get?"+query.Encode(), nil)
+	request.Header.Set("X-Aws-Parameters-Secrets-Token", sessionToken)
+	answered := make(chan *httptest.ResponseRecorder, 1)
+	go func() {
+		answer := httptest.NewRecorder()
+		c.e.pass()
+		c.endpoint.ServeHTTP(answer, request)
+		c.e.pass()
+		answered <- answer
+	}()
+	select {
+	case answer := <-answered:
+		r := readingOf(answer)
+		r.gaveUp = ctx.Err() != nil
+		told(r)
+	case <-ctx.Done():
+		c.e.pass()
+		told(reading{err: ctx.Err(), gaveUp: true})
+	}
+}
+
+func readingOf(answer *httptest.ResponseRecorder) reading {
+	if answer.Code != http.StatusOK {
+		return reading{err: fmt.Errorf("HTTP status %d: %s", answer.Code, answer.Body)}
+	}
+	var got struct {
+		VersionID    string `json:"VersionId"`
+		SecretString string
+	}
+	if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil {
+		panic(err)
+	}
+	return reading{version: got.VersionID, text: got.SecretString}
+}
+
+func (c *extensionClient) appliedHash() string {
+	_, hash := c.cache.Position()
+	return hash
+}
+
+func (c *extensionClient) counts() wire.Counts { return c.cache.Counts() }
+
+// die implements client. What is on its way ends unheard.
+func (c *extensionClient) die() {}
+
+// passagePort is the extension's way to Secrets Manager for what it passes on.
+type passagePort struct{ e *environment }
+
+// Do implements aws.HTTPClient.
+func (p passagePort) Do(r *http.Request) (*http.Response, error) {
+	var asked struct {
+		ID      string `json:"SecretId"`
+		Version string `json:"VersionId"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+		return nil, err
+	}
+	got, err := secretsPort(p).Get(r.Context(), asked.ID, asked.Version)
+	answer := &http.Response{StatusCode: http.StatusOK, Request: r}
+	body, encodeErr := json.Marshal(map[string]any{
+		"ARN": got.ARN, "Name": got.Name, "VersionId": got.VersionID, "SecretString": got.Text, "CreatedDate": float64(got.Created.UnixMilli()) / 1000,
+	})
+	switch refused := errorOf(err); {
+	case encodeErr != nil:
+		return nil, encodeErr
+	case refused != nil && refused.Name == "Error":
+		return nil, err
+	case refused != nil:
+		answer.StatusCode = http.StatusBadRequest
+		body = []byte(`{"__type":"` + refused.Name + `"}`)
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	return answer, nil
+}
