@@ -64,6 +64,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"no command", nil, "broadcaster: a command is missing: see broadcaster help\n"},
 		{"a mistyped command is suggested", []string{"verison"}, "broadcaster: unknown command \"verison\": did you mean version?\n"},
 		{"a command like no other", []string{"rotate"}, "broadcaster: unknown command \"rotate\": see broadcaster help\n"},
+		{"a mistyped command with its flags", []string{"statsu", "--env", "prod", "--json"}, "broadcaster: unknown command \"statsu\": did you mean status?\n"},
+		{"a mistyped subscriptions command with its flags", []string{"subscriptions", "lits", "--env=prod"}, "broadcaster: unknown command \"lits\": did you mean list?\n"},
 		{"an unknown flag", []string{"version", "--jsn"}, "broadcaster: unknown flag: --jsn\n"},
 		{"an argument too many", []string{"version", "now"}, "broadcaster: broadcaster version takes no argument, not \"now\"\n"},
 		{"no subscriptions command", []string{"subscriptions"}, "broadcaster: a command is missing: see broadcaster help subscriptions\n"},
