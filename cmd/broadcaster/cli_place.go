@@ -25,6 +25,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // A place is the domain that a command line is about, deployed or in a demo that is held.
@@ -47,10 +48,15 @@ func (p *place) functionFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
 }
 
-// named says what is missing of the place's name.
+// named says what is wrong with the place's name.
 func (p *place) named() error {
-	if p.env == "" || p.domain == "" {
+	switch {
+	case p.env == "" || p.domain == "":
 		return usageError{"name the broadcaster with --env and --domain"}
+	case !subscribers.IsPlace(p.env):
+		return usageError{fmt.Sprintf("--env must be lower-case letters, digits and single hyphens, as prod, not %q", p.env)}
+	case !subscribers.IsPlace(p.domain):
+		return usageError{fmt.Sprintf("--domain must be lower-case letters, digits and single hyphens, as payments, not %q", p.domain)}
 	}
 	return nil
 }
@@ -84,6 +90,9 @@ func (p *place) find(ctx context.Context) (aws.Config, error) {
 	case on.Region == "":
 		return aws.Config{}, errNoRegion
 	}
+	if _, err := on.Credentials.Retrieve(ctx); err != nil {
+		return aws.Config{}, fmt.Errorf("there are no AWS credentials to use: %s: %w", logIn, err)
+	}
 	return on, nil
 }
 
@@ -107,7 +116,7 @@ func (p place) open(ctx context.Context) (deployment, error) {
 	}
 	out, err := awslambda.NewFromConfig(on).GetFunctionConfiguration(ctx, &awslambda.GetFunctionConfigurationInput{FunctionName: &p.function})
 	if err != nil {
-		return deployment{}, fmt.Errorf("looking at the broadcaster %s: %w", p.function, err)
+		return deployment{}, fmt.Errorf("looking at the broadcaster %s: %w", p.function, remedied(err, on))
 	}
 	function, err := arn.Parse(aws.ToString(out.FunctionArn))
 	if err != nil {
@@ -167,14 +176,14 @@ func (p place) send(ctx context.Context, o order, answer any) error {
 	client := awslambda.NewFromConfig(on, func(opts *awslambda.Options) { opts.Retryer = aws.NopRetryer{} })
 	out, err := client.Invoke(ctx, &awslambda.InvokeInput{FunctionName: &p.function, Qualifier: &o.Name, Payload: payload})
 	if err != nil {
-		return fmt.Errorf("invoking %s:%s: %w", p.function, o.Name, err)
+		return fmt.Errorf("invoking %s:%s: %w", p.function, o.Name, remedied(err, on))
 	}
 	if out.FunctionError != nil {
-		var failure struct {
+		failure := struct {
 			Message string `json:"errorMessage"`
-		}
-		_ = json.Unmarshal(out.Payload, &failure) // without a message its kind has to do
-		return fmt.Errorf("the broadcaster refuses or fails (%s): %s", *out.FunctionError, failure.Message)
+		}{"it does not say why: look into its log"}
+		_ = json.Unmarshal(out.Payload, &failure) // without a message that has to do
+		return fmt.Errorf("the broadcaster refuses or fails: %s", failure.Message)
 	}
 	var is struct{ Name string }
 	if json.Unmarshal(out.Payload, &is) != nil || is.Name != o.Name || json.Unmarshal(out.Payload, answer) != nil {

@@ -220,7 +220,7 @@ func replaysThatCannotBeUnderstood(w *world) {
 		"no queue":         {on("replay", "--reason", "x", "--from", "dlq"), 1, "broadcaster: the broadcaster has no queue: BROADCASTER_QUEUE_URL is not set\n"},
 		"no secret":        {on("invalidate", "--reason", "x"), 2, "broadcaster: broadcaster invalidate takes one secret: its name, what follows /bank/{env}/{domain}/, or its ARN\n"},
 		"nowhere":          {[]string{"invalidate", "neon/key", "--reason", "x"}, 2, "broadcaster: name the broadcaster with --env and --domain\n"},
-		"another's secret": {on("invalidate", "/bank/prod/kyc/neon/key", "--reason", "x"), 1, "broadcaster: the broadcaster refuses or fails (Unhandled): the secret is of another domain, account or Region\n"},
+		"another's secret": {on("invalidate", "/bank/prod/kyc/neon/key", "--reason", "x"), 1, "broadcaster: the broadcaster refuses or fails: the secret is of another domain, account or Region\n"},
 	} {
 		code, stdout, stderr := w.command(c.args...)
 		if code != c.code || stdout != "" || stderr != c.want {

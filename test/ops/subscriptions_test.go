@@ -154,7 +154,7 @@ func appliesThatWouldLoseAnothers(w *world) {
 
 	others := w.file("others.yaml", strings.Replace(manifest, `"**"`, `"stripe/*"`, 1))
 	w.succeeds("apply", others, "--reason", "PAY-13: another's")
-	w.fails("the broadcaster refuses or fails (Unhandled): the subscriptions have moved on: arn:aws:", "apply", "--plan", plan, "--reason", "x")
+	w.fails("the broadcaster refuses or fails: the subscriptions have moved on: arn:aws:", "apply", "--plan", plan, "--reason", "x")
 	w.fails(" another manifest at ", "apply", "--plan", plan, "--reason", "x")
 	w.fails("this is no plan of this version", "apply", "--plan", path, "--reason", "x")
 
