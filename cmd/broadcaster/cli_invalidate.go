@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,7 +41,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 			if err != nil {
 				return err
 			}
-			o.Details, _ = json.Marshal(invalidateDetails{secret}) // a string always marshals
+			o.Details, _ = json.Marshal(invalidateDetails{cmp.Or(secret.Name, secret.ARN)}) // a string always marshals
 			var answer invalidateAnswer
 			if err := where.send(cmd.Context(), o, &answer); err != nil {
 				return err

@@ -48,11 +48,43 @@ func TestLookingForWhatIsNotThere(t *testing.T) {
 		"status neon/another": "broadcaster: the secret /bank/prod/payments/neon/another is not known to the broadcaster: broadcaster doctor finds out why nothing arrives\n",
 		"status --service another": "broadcaster: the service another is not known to the broadcaster: no environment has reported that name in the last day, and nothing was delivered to it: " +
 			"broadcaster doctor finds out why nothing arrives\n",
-		"wait /bank/prod/kyc/neon/password": "broadcaster: not a secret of this domain: those of prod/payments begin with /bank/prod/payments/\n",
-		"missed --function another":         "broadcaster: looking at the broadcaster another: ",
+		"missed --function another": "broadcaster: looking at the broadcaster another: ",
 	} {
 		if stdout, stderr := p.show(t, example{command: command, code: exitFailed}); stdout != "" || !strings.HasPrefix(stderr, want) {
 			t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+		}
+	}
+}
+
+// TestASecretIsNamedInOneWay: whoever names another domain's, or none, is told the same by every command.
+func TestASecretIsNamedInOneWay(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:eu-west-2:111122223333:secret:"
+	p := payments(t)
+	for id, want := range map[string]string{
+		"/bank/prod/kyc/neon/password":              "broadcaster: not a secret of prod/payments: their names begin with /bank/prod/payments/\n",
+		"/bank/prod/payments-archive/neon/password": "broadcaster: not a secret of prod/payments: their names begin with /bank/prod/payments/\n",
+		arn + "/bank/prod/kyc/neon/password-a1b2c3": "broadcaster: not a secret of prod/payments: their names begin with /bank/prod/payments/\n",
+		"nope":                   "broadcaster: the secret's name is outside /bank/{env}/{domain}/{service}/{name}\n",
+		"arn:aws:secretsmanager": "broadcaster: the secret must be the ARN of a secret\n",
+	} {
+		for _, command := range []string{
+			"status " + id, "wait " + id, "subscriptions show " + id, "invalidate " + id + " --reason x", "replay --reason x --secret " + id,
+		} {
+			if command == "subscriptions show nope" {
+				continue // which is about a service
+			}
+			if code, stdout, stderr := cli(t, strings.Fields(command+here)...); code != exitUsage || stdout != "" || stderr != want {
+				t.Errorf("%s: exit code %d, stdout %q, stderr %q", command, code, stdout, stderr)
+			}
+		}
+	}
+	for _, place := range []string{"eu-west-2:444455556666", "us-east-1:111122223333"} {
+		id := "arn:aws:secretsmanager:" + place + ":secret:/bank/prod/payments/" + neonLogin
+		for _, command := range []string{"status " + id, "wait " + id} {
+			stdout, stderr := p.show(t, example{command: command, code: exitFailed})
+			if want := "broadcaster: " + invalidation.ErrElsewhere.Error() + "\n"; stdout != "" || stderr != want {
+				t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+			}
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
@@ -61,18 +62,24 @@ func (p *place) named() error {
 	return nil
 }
 
-// secret completes what somebody names a secret of this place by: its name, or an ARN as it is.
-func (p *place) secret(id string) (string, error) {
+// secret understands what somebody names a secret of this place by: its name, what follows /bank/{env}/{domain}/ in it, or an
+// ARN.
+func (p *place) secret(id string) (events.Signal, error) {
 	if err := p.named(); err != nil {
-		return "", err
+		return events.Signal{}, err
 	}
+	prefix := wire.NamePrefix(p.env, p.domain)
 	if !strings.HasPrefix(id, "/") && !strings.HasPrefix(id, "arn:") {
-		id = wire.NamePrefix(p.env, p.domain) + id
+		id = prefix + id
 	}
-	if _, err := events.Named(id); err != nil {
-		return "", usageError{err.Error()}
+	s, err := events.Named(id)
+	switch {
+	case err != nil:
+		return s, usageError{err.Error()}
+	case s.Env != p.env || s.Domain != p.domain:
+		return s, usageError{fmt.Sprintf("not a secret of %s/%s: their names begin with %s", p.env, p.domain, prefix)}
 	}
-	return id, nil
+	return s, nil
 }
 
 // find completes the place and returns the AWS configuration to reach it with.
@@ -142,6 +149,17 @@ func (p place) open(ctx context.Context) (deployment, error) {
 		d.queue = sqs.NewQueue(awssqs.NewFromConfig(on), url)
 	}
 	return d, nil
+}
+
+// name returns the full name of a secret that the place has understood.
+func (d deployment) name(ctx context.Context, r *history.Reader, s events.Signal) (string, error) {
+	switch {
+	case s.Name != "":
+		return s.Name, nil
+	case s.Account != d.arn.AccountID || s.Region != d.arn.Region:
+		return "", invalidation.ErrElsewhere
+	}
+	return r.NameOfARN(ctx, s.ARN)
 }
 
 func (o *order) flags(cmd *cobra.Command) {

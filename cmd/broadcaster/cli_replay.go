@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
@@ -130,9 +131,11 @@ func (r *replaying) understand(changed func(flag string) bool) error {
 	r.sinceAt, r.untilAt = r.since.time(r.asked), r.until.time(r.asked)
 	var err error
 	if r.secret != "" {
-		if r.secret, err = r.where.secret(r.secret); err == nil && strings.HasPrefix(r.secret, "arn:") {
+		var is events.Signal
+		if is, err = r.where.secret(r.secret); err == nil && is.Name == "" {
 			err = usageError{"--secret must be a name, not an ARN: the log has names"}
 		}
+		r.secret = is.Name
 	}
 	r.untilAt = cmp.Or(r.untilAt, r.asked)
 	if err == nil && !r.sinceAt.Before(r.untilAt) {

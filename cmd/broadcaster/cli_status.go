@@ -13,13 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
 // A statusLine is what broadcaster status is asked.
 type statusLine struct {
 	where   place
-	secret  string
+	secret  events.Signal // the zero one: none is asked for
 	service string
 	at      timeFlag
 	watch   bool
@@ -60,7 +61,10 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 			case line.watch && (line.asJSON || line.at.set()):
 				return usageError{"--watch goes with neither --json nor --at"}
 			case len(args) == 1:
-				line.secret = args[0]
+				var err error
+				if line.secret, err = line.where.secret(args[0]); err != nil {
+					return err
+				}
 			}
 			return line.run(cmd.Context(), cmd.OutOrStdout())
 		},
@@ -139,10 +143,10 @@ func (l *statusLine) look(ctx context.Context, d deployment, r *history.Reader) 
 	switch {
 	case l.service != "":
 		return r.Service(ctx, l.service)
-	case l.secret == "":
+	case l.secret == events.Signal{}:
 		return r.Health(ctx, d.store, d.queue)
 	}
-	name, err := r.Name(ctx, l.secret)
+	name, err := d.name(ctx, r, l.secret)
 	switch {
 	case err != nil:
 		return nil, err

@@ -47,13 +47,17 @@ Exit codes: 0 that time has come, 1 failed, 2 the command line cannot be underst
 			if what.Certain && !cmd.Flags().Changed("within") {
 				what.Within = 0
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			_, r, err := where.reader(ctx, now)
+			secret, err := where.secret(args[0])
 			if err != nil {
 				return err
 			}
-			if what.Name, err = r.Name(ctx, args[0]); err != nil {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			d, r, err := where.reader(ctx, now)
+			if err != nil {
+				return err
+			}
+			if what.Name, err = d.name(ctx, r, secret); err != nil {
 				return err
 			}
 			is, err := r.Wait(ctx, what)

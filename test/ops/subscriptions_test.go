@@ -190,7 +190,6 @@ func appliesThatWouldLoseAnothers(w *world) {
 		t.Errorf("validate says %q, want %q", out, want)
 	}
 	w.fails("no service of this name is subscribed in prod/payments", "show", "payments-none", "--env", "prod", "--domain", "payments")
-	w.fails("this is no secret of prod/payments: their names begin with /bank/prod/payments/", "show", "/bank/prod/kyc/neon/x", "--env", "prod", "--domain", "payments")
 }
 
 // lose takes the first item of a partition of the operations table away.
