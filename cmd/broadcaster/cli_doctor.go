@@ -45,6 +45,9 @@ Exit codes: 0 all is well, 1 something is not or could not be looked at, 2 the c
 	return cmd
 }
 
+// found is what --json prints.
+func found(findings []doctor.Finding) any { return map[string]any{"findings": findings} }
+
 // tellFindings prints what was found. Its error says that not all is well.
 func tellFindings(out io.Writer, findings []doctor.Finding, asJSON bool) error {
 	ill := 0
@@ -58,7 +61,7 @@ func tellFindings(out io.Writer, findings []doctor.Finding, asJSON bool) error {
 		problem = fmt.Errorf("not well: %d of %d", ill, len(findings))
 	}
 	if asJSON {
-		return errors.Join(printJSON(out, map[string]any{"findings": findings}), problem)
+		return errors.Join(printJSON(out, found(findings)), problem)
 	}
 	for _, f := range findings {
 		line := "ok    " + f.Check

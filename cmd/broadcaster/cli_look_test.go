@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -26,8 +27,7 @@ func TestLookingInTheWrongWay(t *testing.T) {
 		"status neon/password --service payments-api" + here: "ask for a secret or for a --service, not for both",
 		"status --at 30m" + here:                             "--at is about a secret: name it",
 		"status neon/password --at yesterday" + here:         "must be how long ago, as 30m or 7d, or a time, as 2026-11-23 or 2026-11-23T10:00:00Z",
-		"status --watch --json" + here:                       "--watch goes with neither --json nor --at",
-		"status neon/password --watch --at 30m" + here:       "--watch goes with neither --json nor --at",
+		"status neon/password --watch --at 30m" + here:       "--watch does not go with --at",
 		"status":                                 "name the broadcaster with --env and --domain",
 		"changes now" + here:                     "broadcaster changes takes no argument",
 		"changes --since -5m" + here:             "must be how long ago, as 30m or 7d, or a time",
@@ -195,6 +195,22 @@ func TestWatching(t *testing.T) {
 	}
 }
 
+// TestWatchingAsJSON prints an object a line.
+func TestWatchingAsJSON(t *testing.T) {
+	p := payments(t)
+	stdout, stderr := p.show(t, example{command: "status --watch --json", lines: 2})
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if len(lines) != 2 || stderr != "" {
+		t.Fatalf("stdout %q, stderr %q", stdout, stderr)
+	}
+	for _, line := range lines {
+		var is history.Health
+		if err := json.Unmarshal([]byte(line), &is); err != nil || is.Revision != 8 {
+			t.Errorf("%v: %s", err, line)
+		}
+	}
+}
+
 // TestWatchingGoesOn when a look fails, unless it is the first one.
 func TestWatchingGoesOn(t *testing.T) {
 	p := payments(t)
@@ -207,9 +223,9 @@ func TestWatchingGoesOn(t *testing.T) {
 		_, _ = io.WriteString(out, `{"__type":"AccessDeniedException","message":"refused by the test"}`)
 		return true
 	}
-	stdout, _ := p.show(t, example{command: "status --watch", lines: 11})
-	if _, after, found := strings.Cut(stdout, "broadcaster: reading secrets' rows: "); !found || !strings.Contains(after, "log       revision 8") {
-		t.Errorf("got\n%s", stdout)
+	stdout, stderr := p.show(t, example{command: "status --watch", lines: 10})
+	if !strings.HasPrefix(stderr, "broadcaster: reading secrets' rows: ") || strings.Count(stdout, "log       revision 8") != 2 {
+		t.Errorf("got\n%s%s", stdout, stderr)
 	}
 }
 
