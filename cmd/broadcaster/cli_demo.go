@@ -202,14 +202,18 @@ func printHeld(out io.Writer, report *demo.Report, at demo.Local, asJSON bool) e
 	for _, variable := range at.Variables() {
 		fmt.Fprintln(out, "  export "+variable)
 	}
-	where := " --env " + at.Env + " --domain " + at.Domain + " --reason 'try it'"
+	place := " --env " + at.Env + " --domain " + at.Domain
+	where := place + " --reason 'try it'"
 	_, err := fmt.Fprintf(out, `
   broadcaster invalidate %s%s
   broadcaster pause%s
   aws secretsmanager put-secret-value --secret-id %s --secret-string anything
   broadcaster resume%s
   broadcaster replay%s --dry-run
-`, at.Secrets[0], where, where, at.Secrets[0], where, where)
+  cat %s | broadcaster audit verify%s --log -
+
+Not here, without EventBridge, a dead-letter queue and CloudWatch: replay --from dlq and archive, and the log without --log.
+`, at.Secrets[0], where, where, at.Secrets[0], where, where, at.Logs, place)
 	return err
 }
 
