@@ -95,6 +95,35 @@ func TestHowEnvironmentsStand(t *testing.T) {
 	}
 }
 
+// TestASecretAndAServiceAreCountedAlike: who asks in the one way reads what who asks in the other does.
+func TestASecretAndAServiceAreCountedAlike(t *testing.T) {
+	h := historytest.New(t)
+	row := h.Moved(neon, 1, noon())
+	h.Deliver(row, historytest.Acked(row, "api", "e1", time.Second, wire.Applied))
+	late := row.Time.Add(time.Minute)
+	h.Report(
+		historytest.Report("api", "e1", late, 1, historytest.Holding(neon, 1)),
+		historytest.Report("api", "e2", late, 0),
+		historytest.Report("api", "e3", row.Time, 0),
+		historytest.Report("reader", "r1", late, 1, historytest.Holding(neon, 1)),
+		historytest.Report("reader", "r2", row.Time, 0),
+	)
+	r := readerOf(t, on(h))
+	secret, err := r.Secret(t.Context(), historytest.Name(neon))
+	if err != nil || len(secret.Services) != 2 {
+		t.Fatalf("%+v, %v", secret, err)
+	}
+	for _, is := range secret.Services {
+		service, err := r.Service(t.Context(), is.Service)
+		if err != nil || len(service.Secrets) != 1 {
+			t.Fatalf("%+v, %v", service, err)
+		}
+		if s := service.Secrets[0]; s.Current != is.Current || s.Behind != is.Behind || s.Silent != is.Silent {
+			t.Errorf("%s: %+v, but of the secret %+v", is.Service, s, is)
+		}
+	}
+}
+
 func TestWhatIsNotKnown(t *testing.T) {
 	h := historytest.New(t)
 	r := readerOf(t, on(h))
