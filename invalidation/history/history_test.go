@@ -363,6 +363,24 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// TestFollowingALongLog tells every row once, in order, also those of which no delivery is looked at.
+func TestFollowingALongLog(t *testing.T) {
+	const rows = 120
+	h := historytest.New(t)
+	for n := range rows {
+		h.Moved(neon, n, noon().Add(time.Duration(n)*time.Minute))
+	}
+	next := int64(1)
+	for e, err := range readerOf(t, on(h)).Follow(t.Context(), rows) {
+		if err != nil || e.Row == nil || e.Row.Revision != next {
+			t.Fatalf("in the place of row %d: %+v, %v", next, e, err)
+		}
+		if next++; next > rows {
+			break
+		}
+	}
+}
+
 // TestFollow: the last rows, then what comes, each delivery once for each time it was written.
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
