@@ -113,7 +113,7 @@ Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
 	flags.StringVar(&breakWith, "break", "", "use a broken client, so that a guarantee fails: no-check, push-only or ttl-as-fallback")
 	flags.BoolVar(&withNode, "node", false, "add a TypeScript function with the Node client; run it in the project's root")
 	flags.BoolVar(&python, "python", false, "add a Python function behind the extension; run it in the project's root")
-	flags.BoolVar(&hold, "hold", false, "keep the first world running after its verdicts, until Ctrl-C, for other commands to be tried")
+	flags.BoolVar(&hold, "hold", false, "keep the first world running after its verdicts, until Ctrl-C, to try other commands")
 	flags.StringVar(&cfg.Dir, "dir", "", "keep logs, tables and traces here; it must be empty or missing")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON object; progress still goes to stderr")
 	_ = cmd.RegisterFlagCompletionFunc("break", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {

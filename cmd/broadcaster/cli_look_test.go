@@ -183,6 +183,28 @@ func TestAServiceThatIsWell(t *testing.T) {
 	}
 }
 
+// TestAnEventThatCameTwiceIsToldOnce.
+func TestAnEventThatCameTwiceIsToldOnce(t *testing.T) {
+	p := payments(t)
+	var out strings.Builder
+	cause := invalidation.Cause{EventID: "e1", DetailType: "Secret Label Updated"}
+	other := invalidation.Cause{EventID: "e2", DetailType: "Secret Label Updated"}
+	printSecret(&out, place{}, history.Secret{Revision: 1, Causes: []invalidation.Cause{cause, other, cause}}, p.now)
+	if n := strings.Count(out.String(), "\n  by "); n != 2 {
+		t.Errorf("%d lines\n%s", n, &out)
+	}
+}
+
+// TestWhatCannotBeCompletedIsExplained where the shell shows it: what a secret or a service may be is the place's.
+func TestWhatCannotBeCompletedIsExplained(t *testing.T) {
+	for _, command := range []string{"wait", "status --service", "subscriptions show"} {
+		_, stdout, _ := cli(t, append([]string{"__complete"}, append(strings.Fields(command), "")...)...)
+		if want := "_activeHelp_ name the broadcaster with --env and --domain\n:4\n"; stdout != want {
+			t.Errorf("%s: %q", command, stdout)
+		}
+	}
+}
+
 // TestWatching looks again, and ends with Ctrl-C as a command that is done.
 func TestWatching(t *testing.T) {
 	p := payments(t)

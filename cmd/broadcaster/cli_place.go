@@ -46,7 +46,7 @@ func (p *place) flags(cmd *cobra.Command) {
 
 // functionFlag is for commands that know the env and the domain otherwise.
 func (p *place) functionFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
+	cmd.Flags().StringVar(&p.function, "function", "", "its function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
 }
 
 // named says what is wrong with the place's name.

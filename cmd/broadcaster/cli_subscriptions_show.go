@@ -50,8 +50,8 @@ func newShow() *cobra.Command {
 		Use:   "show SERVICE|SECRET",
 		Short: "Say what a service is told, or who is told of a secret, and whether pushes arrive",
 		Long: `Say what a service is told, or who is told of a secret: by which pattern, through which functions, and whether a change
-would be pushed to them now. If not, why: the tags and the reports are looked at as the broadcaster does before each push.
-A secret is named by its name, by what follows /bank/{env}/{domain}/ in it, or by its ARN. It changes nothing.
+would be pushed to them now. If not, why: the tags and the reports are looked at as the broadcaster does before each
+push. A secret is named by its name, by what follows /bank/{env}/{domain}/ in it, or by its ARN. It changes nothing.
 
 Exit codes: 0 done, 1 failed or not subscribed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster subscriptions show payments-api --env prod --domain payments
@@ -64,7 +64,7 @@ Exit codes: 0 done, 1 failed or not subscribed, 2 the command line cannot be und
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			secrets, directive := where.completeSecret(cmd, args, word)
-			if len(args) == 0 {
+			if len(args) == 0 && where.named() == nil { // else it has been said
 				services, _ := where.completeService(cmd, args, word)
 				secrets = append(services, secrets...)
 			}

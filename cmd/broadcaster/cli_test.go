@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
@@ -30,6 +31,11 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		}
 		if !strings.Contains(stdout, "Examples:") {
 			t.Errorf("%v shows no example", args)
+		}
+		for line := range strings.Lines(stdout) {
+			if n := utf8.RuneCountInString(line); n > 121 {
+				t.Errorf("%v: a line has %d columns: %s", args, n-1, line)
+			}
 		}
 		all.WriteString("$ broadcaster " + strings.Join(args, " ") + "\n" + stdout + "\n")
 		if command == "" {
