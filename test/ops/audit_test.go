@@ -62,7 +62,7 @@ func theEvidenceIsWhole(w *world) {
 	if err := os.WriteFile(file, []byte(w.written()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := "3 rows up to revision 3, hash " + w.row(3).Hash + "\n3 of them and 2 commands compared with the broadcaster's log lines\n"
+	want := "ok: 3 rows up to revision 3, hash " + w.row(3).Hash + "\n3 of them and 2 commands compared with the broadcaster's log lines\n"
 	if got := w.succeed(on("audit", "verify", "--log", file)...); got != want {
 		t.Errorf("verified: %s, want %s", got, want)
 	}
