@@ -18,7 +18,7 @@ import (
 func TestFleet(t *testing.T) { play(t, newGoClient, happenings()) }
 
 // TestFleetOfExtensions plays them with functions that know no client, and the extension beside each. Nothing is pushed to them,
-// and how long they may run is not known: that all have applied a change is certain long before it is expected.
+// so no ack proves anything; and how long they may run is not known, so whoever waits for what is expected gives up before.
 func TestFleetOfExtensions(t *testing.T) {
 	play(t, newExtensionClient, slices.DeleteFunc(happenings(), func(h happening) bool { return h == promised || h == promisedByProof }))
 }
