@@ -65,6 +65,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood, 3 not yet
 		RunE:                       func(*cobra.Command, []string) error { return usageError{"a command is missing: see broadcaster help"} },
 		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
 		SuggestionsMinimumDistance: 2,
+		FParseErrWhitelist:         commandFlags(),
 	}
 	root.SetIn(std.in)
 	root.SetOut(std.out)
@@ -96,6 +97,9 @@ func commands(now func() time.Time) []*cobra.Command {
 		newCompletion(),
 	}
 }
+
+// commandFlags lets a group of commands pass over flags, which are of the command that was mistyped: that is what has to be said.
+func commandFlags() cobra.FParseErrWhitelist { return cobra.FParseErrWhitelist{UnknownFlags: true} }
 
 // knownCommand refuses what is left of a command line after the last command's name.
 func knownCommand(cmd *cobra.Command, args []string) error {

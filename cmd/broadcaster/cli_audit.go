@@ -34,8 +34,8 @@ func newAudit(now func() time.Time) *cobra.Command {
 		Short: "Print the evidence: every change and what became of it, and who had what done",
 		Long: `Print the evidence: every change and what became of it, and who had what done and why.
 
-A record is a change of one secret, with what told of it, when, and how its delivery to each subscribed function ended; or
-a command that somebody gave, who, as AWS authenticated it, and why. Oldest first. No record holds a secret value.
+A record is a change of one secret, with what told of it, when, and how its delivery to each subscribed function ended;
+or a command that somebody gave, who, as AWS authenticated it, and why. Oldest first. No record holds a secret value.
 
   jsonl  one JSON object a line
   csv    a line per change and delivery, for a spreadsheet
@@ -111,10 +111,10 @@ func newAuditVerify(now func() time.Time) *cobra.Command {
 		Long: `Check that the change log is what was written, from its first row to its head.
 
 Each row holds the hash of the row before and of its own audit record, so a row that was edited, removed, added or moved
-does not fit. Whoever may write the table could write all of it anew from some row on: so the hashes are compared with the
-lines that the broadcaster logged when it appended, and the commands with the lines it logged then. They are read from
-its log group, or, if your trusted copy is elsewhere, from a file with --log. What is older than the first of these lines
-cannot be compared; what is younger and was not logged, ten minutes after, is wrong.
+does not fit. Whoever may write the table could write all of it anew from some row on: so the hashes are compared with
+the lines that the broadcaster logged when it appended, and the commands with the lines it logged then. They are read
+from its log group, or, if your trusted copy is elsewhere, from a file with --log. What is older than the first of
+these lines cannot be compared; what is younger and was not logged, ten minutes after, is wrong.
 
 Exit codes: 0 it is what was written, 1 it is not, or could not be read, 2 the command line cannot be understood.`,
 		Example: `  broadcaster audit verify --env prod --domain payments

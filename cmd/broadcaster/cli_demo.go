@@ -113,7 +113,7 @@ Exit codes: 0 everything held, 1 something did not, 2 the flags are wrong.`,
 	flags.StringVar(&breakWith, "break", "", "use a broken client, so that a guarantee fails: no-check, push-only or ttl-as-fallback")
 	flags.BoolVar(&withNode, "node", false, "add a TypeScript function with the Node client; run it in the project's root")
 	flags.BoolVar(&python, "python", false, "add a Python function behind the extension; run it in the project's root")
-	flags.BoolVar(&hold, "hold", false, "keep the first world running after its verdicts, until Ctrl-C, for other commands to be tried")
+	flags.BoolVar(&hold, "hold", false, "keep the first world running after its verdicts, until Ctrl-C, to try other commands")
 	flags.StringVar(&cfg.Dir, "dir", "", "keep logs, tables and traces here; it must be empty or missing")
 	flags.BoolVar(&asJSON, "json", false, "print one JSON object; progress still goes to stderr")
 	_ = cmd.RegisterFlagCompletionFunc("break", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
@@ -202,14 +202,18 @@ func printHeld(out io.Writer, report *demo.Report, at demo.Local, asJSON bool) e
 	for _, variable := range at.Variables() {
 		fmt.Fprintln(out, "  export "+variable)
 	}
-	where := " --env " + at.Env + " --domain " + at.Domain + " --reason 'try it'"
+	place := " --env " + at.Env + " --domain " + at.Domain
+	where := place + " --reason 'try it'"
 	_, err := fmt.Fprintf(out, `
   broadcaster invalidate %s%s
   broadcaster pause%s
   aws secretsmanager put-secret-value --secret-id %s --secret-string anything
   broadcaster resume%s
   broadcaster replay%s --dry-run
-`, at.Secrets[0], where, where, at.Secrets[0], where, where)
+  cat %s | broadcaster audit verify%s --log -
+
+Not here, without EventBridge, a dead-letter queue and CloudWatch: replay --from dlq and archive, and the log without --log.
+`, at.Secrets[0], where, where, at.Secrets[0], where, where, at.Logs, place)
 	return err
 }
 

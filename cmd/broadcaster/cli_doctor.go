@@ -23,9 +23,9 @@ func newDoctor() *cobra.Command {
 		Long: `Look at a deployed domain and say what is wrong and what mends it.
 
 It starts at the function, whose own configuration says which queue and tables are meant, and looks at the trail, the
-queue, the role (IAM itself says what it may), the rules (EventBridge itself says whether they take an event of each kind,
-and none of a domain of a similar name), the event source, the commands, the tables, the log, the clients and the canary.
-It changes nothing.
+queue, the role (IAM itself says what it may), the rules (EventBridge itself says whether they take an event of each
+kind, and none of a domain of a similar name), the event source, the commands, the tables, the log, the clients and the
+canary. It changes nothing.
 
 Exit codes: 0 all is well, 1 something is not or could not be looked at, 2 the command line cannot be understood.`,
 		Example: `  broadcaster doctor --env prod --domain payments
@@ -45,6 +45,9 @@ Exit codes: 0 all is well, 1 something is not or could not be looked at, 2 the c
 	return cmd
 }
 
+// found is what --json prints.
+func found(findings []doctor.Finding) any { return map[string]any{"findings": findings} }
+
 // tellFindings prints what was found. Its error says that not all is well.
 func tellFindings(out io.Writer, findings []doctor.Finding, asJSON bool) error {
 	ill := 0
@@ -58,7 +61,7 @@ func tellFindings(out io.Writer, findings []doctor.Finding, asJSON bool) error {
 		problem = fmt.Errorf("not well: %d of %d", ill, len(findings))
 	}
 	if asJSON {
-		return errors.Join(printJSON(out, map[string]any{"findings": findings}), problem)
+		return errors.Join(printJSON(out, found(findings)), problem)
 	}
 	for _, f := range findings {
 		line := "ok    " + f.Check

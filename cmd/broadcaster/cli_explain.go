@@ -33,7 +33,8 @@ func newExplain() *cobra.Command {
 
 FILE holds what a Lambda function would be invoked with: one event as EventBridge sends it, a list of them, or either
 in SQS or SNS; - is standard input. Each event ends as a signal (the broadcaster asks Secrets Manager what is current),
-as ignored, malformed or unknown, or as the schedule's tick. With --subscriptions it is also said who would be pushed to.
+as ignored, malformed or unknown, or as the schedule's tick. With --subscriptions it is also said who would be pushed
+to.
 
 Exit codes: 0 done, 1 something is malformed, no JSON or no event, 2 the command line cannot be understood.`,
 		Example: `  broadcaster explain event.json

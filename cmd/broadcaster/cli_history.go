@@ -41,8 +41,11 @@ func (p place) short(name string) string {
 // completeWithin bounds what a shell waits for.
 const completeWithin = 2 * time.Second
 
-// complete asks the place, if it can be reached quickly, for what a word may become.
+// complete asks the place, if it can be reached quickly, for what a word may become. Without a place it says so.
 func (p *place) complete(cmd *cobra.Command, ask func(context.Context, deployment, *history.Reader) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+	if err := p.named(); err != nil {
+		return cobra.AppendActiveHelp(nil, err.Error()), cobra.ShellCompDirectiveNoFileComp
+	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeWithin)
 	defer cancel()
 	d, r, err := p.reader(ctx, time.Now)

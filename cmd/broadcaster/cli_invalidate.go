@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,13 +27,13 @@ func newInvalidate() *cobra.Command {
 
 The broadcaster asks Secrets Manager what is current, as ever. What the log does not tell yet is appended as what it is;
 if nothing has changed, a refresh is: every environment fetches the same version again. A secret that is deleted, or has
-no version yet, has nothing to fetch, and that is said. SECRET is its full name, what follows /bank/{env}/{domain}/ in it,
-or its ARN. It changes no secret: after a leak, rotate first.
-Each time is recorded, and announced anew. Who, when and why is recorded as with broadcaster pause.
+no version yet, has nothing to fetch, and that is said. SECRET is its full name, what follows /bank/{env}/{domain}/ in
+it, or its ARN. It changes no secret: after a leak, rotate first. Each time is recorded, and announced anew. Who, when
+and why is recorded as with broadcaster pause.
 
 Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster invalidate neon/connection-string --env prod --domain payments --reason 'INC-4711: it was in a log'
-  broadcaster invalidate /bank/prod/payments/neon/connection-string --env prod --domain payments --reason 'try it' --dry-run`,
+  broadcaster invalidate /bank/prod/payments/neon/password --env prod --domain payments --reason 'try it' --dry-run`,
 		Args:              oneSecret,
 		ValidArgsFunction: where.completeSecret,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,7 +41,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 			if err != nil {
 				return err
 			}
-			o.Details, _ = json.Marshal(invalidateDetails{secret}) // a string always marshals
+			o.Details, _ = json.Marshal(invalidateDetails{cmp.Or(secret.Name, secret.ARN)}) // a string always marshals
 			var answer invalidateAnswer
 			if err := where.send(cmd.Context(), o, &answer); err != nil {
 				return err

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -26,8 +27,7 @@ func TestLookingInTheWrongWay(t *testing.T) {
 		"status neon/password --service payments-api" + here: "ask for a secret or for a --service, not for both",
 		"status --at 30m" + here:                             "--at is about a secret: name it",
 		"status neon/password --at yesterday" + here:         "must be how long ago, as 30m or 7d, or a time, as 2026-11-23 or 2026-11-23T10:00:00Z",
-		"status --watch --json" + here:                       "--watch goes with neither --json nor --at",
-		"status neon/password --watch --at 30m" + here:       "--watch goes with neither --json nor --at",
+		"status neon/password --watch --at 30m" + here:       "--watch does not go with --at",
 		"status":                                 "name the broadcaster with --env and --domain",
 		"changes now" + here:                     "broadcaster changes takes no argument",
 		"changes --since -5m" + here:             "must be how long ago, as 30m or 7d, or a time",
@@ -48,11 +48,43 @@ func TestLookingForWhatIsNotThere(t *testing.T) {
 		"status neon/another": "broadcaster: the secret /bank/prod/payments/neon/another is not known to the broadcaster: broadcaster doctor finds out why nothing arrives\n",
 		"status --service another": "broadcaster: the service another is not known to the broadcaster: no environment has reported that name in the last day, and nothing was delivered to it: " +
 			"broadcaster doctor finds out why nothing arrives\n",
-		"wait /bank/prod/kyc/neon/password": "broadcaster: not a secret of this domain: those of prod/payments begin with /bank/prod/payments/\n",
-		"missed --function another":         "broadcaster: looking at the broadcaster another: ",
+		"missed --function another": "broadcaster: looking at the broadcaster another: ",
 	} {
 		if stdout, stderr := p.show(t, example{command: command, code: exitFailed}); stdout != "" || !strings.HasPrefix(stderr, want) {
 			t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+		}
+	}
+}
+
+// TestASecretIsNamedInOneWay: whoever names another domain's, or none, is told the same by every command.
+func TestASecretIsNamedInOneWay(t *testing.T) {
+	const arn = "arn:aws:secretsmanager:eu-west-2:111122223333:secret:"
+	p := payments(t)
+	for id, want := range map[string]string{
+		"/bank/prod/kyc/neon/password":              "broadcaster: not a secret of prod/payments: their names begin with /bank/prod/payments/\n",
+		"/bank/prod/payments-archive/neon/password": "broadcaster: not a secret of prod/payments: their names begin with /bank/prod/payments/\n",
+		arn + "/bank/prod/kyc/neon/password-a1b2c3": "broadcaster: not a secret of prod/payments: their names begin with /bank/prod/payments/\n",
+		"nope":                   "broadcaster: the secret's name is outside /bank/{env}/{domain}/{service}/{name}\n",
+		"arn:aws:secretsmanager": "broadcaster: the secret must be the ARN of a secret\n",
+	} {
+		for _, command := range []string{
+			"status " + id, "wait " + id, "subscriptions show " + id, "invalidate " + id + " --reason x", "replay --reason x --secret " + id,
+		} {
+			if command == "subscriptions show nope" {
+				continue // which is about a service
+			}
+			if code, stdout, stderr := cli(t, strings.Fields(command+here)...); code != exitUsage || stdout != "" || stderr != want {
+				t.Errorf("%s: exit code %d, stdout %q, stderr %q", command, code, stdout, stderr)
+			}
+		}
+	}
+	for _, place := range []string{"eu-west-2:444455556666", "us-east-1:111122223333"} {
+		id := "arn:aws:secretsmanager:" + place + ":secret:/bank/prod/payments/" + neonLogin
+		for _, command := range []string{"status " + id, "wait " + id} {
+			stdout, stderr := p.show(t, example{command: command, code: exitFailed})
+			if want := "broadcaster: " + invalidation.ErrElsewhere.Error() + "\n"; stdout != "" || stderr != want {
+				t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+			}
 		}
 	}
 }
@@ -151,6 +183,28 @@ func TestAServiceThatIsWell(t *testing.T) {
 	}
 }
 
+// TestAnEventThatCameTwiceIsToldOnce.
+func TestAnEventThatCameTwiceIsToldOnce(t *testing.T) {
+	p := payments(t)
+	var out strings.Builder
+	cause := invalidation.Cause{EventID: "e1", DetailType: "Secret Label Updated"}
+	other := invalidation.Cause{EventID: "e2", DetailType: "Secret Label Updated"}
+	printSecret(&out, place{}, history.Secret{Revision: 1, Causes: []invalidation.Cause{cause, other, cause}}, p.now)
+	if n := strings.Count(out.String(), "\n  by "); n != 2 {
+		t.Errorf("%d lines\n%s", n, &out)
+	}
+}
+
+// TestWhatCannotBeCompletedIsExplained where the shell shows it: what a secret or a service may be is the place's.
+func TestWhatCannotBeCompletedIsExplained(t *testing.T) {
+	for _, command := range []string{"wait", "status --service", "subscriptions show"} {
+		_, stdout, _ := cli(t, append([]string{"__complete"}, append(strings.Fields(command), "")...)...)
+		if want := "_activeHelp_ name the broadcaster with --env and --domain\n:4\n"; stdout != want {
+			t.Errorf("%s: %q", command, stdout)
+		}
+	}
+}
+
 // TestWatching looks again, and ends with Ctrl-C as a command that is done.
 func TestWatching(t *testing.T) {
 	p := payments(t)
@@ -160,6 +214,22 @@ func TestWatching(t *testing.T) {
 	}
 	if strings.Contains(stdout, "\x1b") {
 		t.Error("what is no terminal is not cleared")
+	}
+}
+
+// TestWatchingAsJSON prints an object a line.
+func TestWatchingAsJSON(t *testing.T) {
+	p := payments(t)
+	stdout, stderr := p.show(t, example{command: "status --watch --json", lines: 2})
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if len(lines) != 2 || stderr != "" {
+		t.Fatalf("stdout %q, stderr %q", stdout, stderr)
+	}
+	for _, line := range lines {
+		var is history.Health
+		if err := json.Unmarshal([]byte(line), &is); err != nil || is.Revision != 8 {
+			t.Errorf("%v: %s", err, line)
+		}
 	}
 }
 
@@ -175,9 +245,9 @@ func TestWatchingGoesOn(t *testing.T) {
 		_, _ = io.WriteString(out, `{"__type":"AccessDeniedException","message":"refused by the test"}`)
 		return true
 	}
-	stdout, _ := p.show(t, example{command: "status --watch", lines: 11})
-	if _, after, found := strings.Cut(stdout, "broadcaster: reading secrets' rows: "); !found || !strings.Contains(after, "log       revision 8") {
-		t.Errorf("got\n%s", stdout)
+	stdout, stderr := p.show(t, example{command: "status --watch", lines: 10})
+	if !strings.HasPrefix(stderr, "broadcaster: reading secrets' rows: ") || strings.Count(stdout, "log       revision 8") != 2 {
+		t.Errorf("got\n%s%s", stdout, stderr)
 	}
 }
 

@@ -18,7 +18,8 @@ func newPause() *cobra.Command {
 
 Changes are still confirmed and appended: every environment finds them in the log at its next read, at most CheckEvery
 later. Only the pushes wait, as pending deliveries with the reason "paused", until broadcaster resume.
-Who paused, when and why is recorded in the operations table; who, as AWS authenticated it.
+Who paused, when and why is recorded in the operations table; who, as AWS authenticated it. A pause over a pause is
+recorded too, and changes nothing: since when pushes are held back is seen until broadcaster resume.
 
 Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 		`  broadcaster pause --env prod --domain payments --reason 'INC-4711: payments-api fails on every push'
@@ -66,7 +67,10 @@ func newPauseOrder(name, short, long, examples string) *cobra.Command {
 // print says what the broadcaster did.
 func (a pauseAnswer) print(out io.Writer, where place) error {
 	lines := []string{"was: " + pauseText(a.Was), "is:  " + pauseText(a.Is)}
-	if a.DryRun {
+	switch {
+	case a.Was.Paused == a.Is.Paused:
+		lines = []string{"is as it was: " + pauseText(a.Is)}
+	case a.DryRun:
 		lines = []string{"is:           " + pauseText(a.Was), "would become: " + pauseText(a.Is)}
 	}
 	lines = append(lines, fmt.Sprintf("revisions of %s/%s with deliveries left: %d", where.env, where.domain, a.OpenFanouts))

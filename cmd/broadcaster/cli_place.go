@@ -20,11 +20,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sts"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // A place is the domain that a command line is about, deployed or in a demo that is held.
@@ -44,29 +46,40 @@ func (p *place) flags(cmd *cobra.Command) {
 
 // functionFlag is for commands that know the env and the domain otherwise.
 func (p *place) functionFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.function, "function", "", "the broadcaster's function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
+	cmd.Flags().StringVar(&p.function, "function", "", "its function, by name or ARN without an alias (default {env}-{domain}-broadcaster)")
 }
 
-// named says what is missing of the place's name.
+// named says what is wrong with the place's name.
 func (p *place) named() error {
-	if p.env == "" || p.domain == "" {
+	switch {
+	case p.env == "" || p.domain == "":
 		return usageError{"name the broadcaster with --env and --domain"}
+	case !subscribers.IsPlace(p.env):
+		return usageError{fmt.Sprintf("--env must be lower-case letters, digits and single hyphens, as prod, not %q", p.env)}
+	case !subscribers.IsPlace(p.domain):
+		return usageError{fmt.Sprintf("--domain must be lower-case letters, digits and single hyphens, as payments, not %q", p.domain)}
 	}
 	return nil
 }
 
-// secret completes what somebody names a secret of this place by: its name, or an ARN as it is.
-func (p *place) secret(id string) (string, error) {
+// secret understands what somebody names a secret of this place by: its name, what follows /bank/{env}/{domain}/ in it, or an
+// ARN.
+func (p *place) secret(id string) (events.Signal, error) {
 	if err := p.named(); err != nil {
-		return "", err
+		return events.Signal{}, err
 	}
+	prefix := wire.NamePrefix(p.env, p.domain)
 	if !strings.HasPrefix(id, "/") && !strings.HasPrefix(id, "arn:") {
-		id = wire.NamePrefix(p.env, p.domain) + id
+		id = prefix + id
 	}
-	if _, err := events.Named(id); err != nil {
-		return "", usageError{err.Error()}
+	s, err := events.Named(id)
+	switch {
+	case err != nil:
+		return s, usageError{err.Error()}
+	case s.Env != p.env || s.Domain != p.domain:
+		return s, usageError{fmt.Sprintf("not a secret of %s/%s: their names begin with %s", p.env, p.domain, prefix)}
 	}
-	return id, nil
+	return s, nil
 }
 
 // find completes the place and returns the AWS configuration to reach it with.
@@ -83,6 +96,9 @@ func (p *place) find(ctx context.Context) (aws.Config, error) {
 		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w", err)
 	case on.Region == "":
 		return aws.Config{}, errNoRegion
+	}
+	if _, err := on.Credentials.Retrieve(ctx); err != nil {
+		return aws.Config{}, fmt.Errorf("there are no AWS credentials to use: %s: %w", logIn, err)
 	}
 	return on, nil
 }
@@ -107,7 +123,7 @@ func (p place) open(ctx context.Context) (deployment, error) {
 	}
 	out, err := awslambda.NewFromConfig(on).GetFunctionConfiguration(ctx, &awslambda.GetFunctionConfigurationInput{FunctionName: &p.function})
 	if err != nil {
-		return deployment{}, fmt.Errorf("looking at the broadcaster %s: %w", p.function, err)
+		return deployment{}, fmt.Errorf("looking at the broadcaster %s: %w", p.function, remedied(err, on))
 	}
 	function, err := arn.Parse(aws.ToString(out.FunctionArn))
 	if err != nil {
@@ -133,6 +149,17 @@ func (p place) open(ctx context.Context) (deployment, error) {
 		d.queue = sqs.NewQueue(awssqs.NewFromConfig(on), url)
 	}
 	return d, nil
+}
+
+// name returns the full name of a secret that the place has understood.
+func (d deployment) name(ctx context.Context, r *history.Reader, s events.Signal) (string, error) {
+	switch {
+	case s.Name != "":
+		return s.Name, nil
+	case s.Account != d.arn.AccountID || s.Region != d.arn.Region:
+		return "", invalidation.ErrElsewhere
+	}
+	return r.NameOfARN(ctx, s.ARN)
 }
 
 func (o *order) flags(cmd *cobra.Command) {
@@ -167,14 +194,14 @@ func (p place) send(ctx context.Context, o order, answer any) error {
 	client := awslambda.NewFromConfig(on, func(opts *awslambda.Options) { opts.Retryer = aws.NopRetryer{} })
 	out, err := client.Invoke(ctx, &awslambda.InvokeInput{FunctionName: &p.function, Qualifier: &o.Name, Payload: payload})
 	if err != nil {
-		return fmt.Errorf("invoking %s:%s: %w", p.function, o.Name, err)
+		return fmt.Errorf("invoking %s:%s: %w", p.function, o.Name, remedied(err, on))
 	}
 	if out.FunctionError != nil {
-		var failure struct {
+		failure := struct {
 			Message string `json:"errorMessage"`
-		}
-		_ = json.Unmarshal(out.Payload, &failure) // without a message its kind has to do
-		return fmt.Errorf("the broadcaster refuses or fails (%s): %s", *out.FunctionError, failure.Message)
+		}{"it does not say why: look into its log"}
+		_ = json.Unmarshal(out.Payload, &failure) // without a message that has to do
+		return fmt.Errorf("the broadcaster refuses or fails: %s", failure.Message)
 	}
 	var is struct{ Name string }
 	if json.Unmarshal(out.Payload, &is) != nil || is.Name != o.Name || json.Unmarshal(out.Payload, answer) != nil {

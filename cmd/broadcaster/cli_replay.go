@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
@@ -48,23 +49,23 @@ func newReplay() *cobra.Command {
 		Short: "Send missed invalidations again, as what is current now",
 		Long: `Send missed invalidations again, as what is current now.
 
---from store (the default): failed deliveries of the last day, or those selected, become pending again, as if they had never
-been tried. Each function is pushed the newest revision, once for all that it missed, never an old version. Pending
-deliveries need no replay: they are tried again by themselves.
---from dlq: messages that were parked in the dead-letter queue go back into the queue. What cannot be understood is parked
-again after five receives.
+--from store (the default): failed deliveries of the last day, or those selected, become pending again, as if they had
+never been tried. Each function is pushed the newest revision, once for all that it missed, never an old version.
+Pending deliveries need no replay: they are tried again by themselves.
+--from dlq: messages that were parked in the dead-letter queue go back into the queue. What cannot be understood is
+parked again after five receives.
 --from archive: EventBridge sends the archived events of --since to --until again, to the domain's rules only. It waits
-until late events have reached the archive. It cannot send what never reached the bus (the schedule finds that), nor keep
-the order (it does not matter: only what is current is announced), and an account has ten replays at a time.
+until late events have reached the archive. It cannot send what never reached the bus (the schedule finds that), nor
+keep the order (it does not matter: only what is current is announced), and an account has ten replays at a time.
 
 A replay is safe at any time, also by two people at once: what is current is announced, at most again. It is slow on
-purpose: at most 50 deliveries are under way, and ten parked messages go back in a second. Ctrl-C is safe at any time; the
-same command goes on with what is left. Who, when, why and what is recorded. For dlq and archive the broadcaster keeps the
-record, and your own permissions do the work.
+purpose: at most 50 deliveries are under way, and ten parked messages go back in a second. Ctrl-C is safe at any time;
+the same command goes on with what is left. Who, when, why and what is recorded. For dlq and archive the broadcaster
+keeps the record, and your own permissions do the work.
 
 Exit codes: 0 done, 1 failed or a delivery failed again, 2 the command line cannot be understood.`,
 		Example: `  broadcaster replay --env prod --domain payments --reason 'INC-4711: payments-api is back' --dry-run
-  broadcaster replay --env prod --domain payments --reason 'INC-4711: payments-api is back' --service payments-api --since 6h
+  broadcaster replay --env prod --domain payments --reason 'INC-4711' --service payments-api --since 6h
   broadcaster replay --env prod --domain payments --reason 'INC-4711' --revision 42 --json
   broadcaster replay --env prod --domain payments --reason 'INC-4711: the queue key is mended' --from dlq
   broadcaster replay --env prod --domain payments --reason 'INC-4711' --from archive --since 3h --until 1h`,
@@ -89,7 +90,7 @@ Exit codes: 0 done, 1 failed or a delivery failed again, 2 the command line cann
 	flags.StringVar(&r.secret, "secret", "", "only deliveries of this secret's changes")
 	flags.StringVar(&r.service, "service", "", "only deliveries to this service")
 	flags.Int64Var(&r.revision, "revision", 0, "only deliveries of this revision, whenever it was appended")
-	flags.Var(&r.since, "since", "from when on: so long ago, as 30m, or a time, as 2026-11-23T10:00:00Z (default for store 24h)")
+	flags.Var(&r.since, "since", "from when on: so long ago, as 30m, or a time, as 2026-11-23T10:00:00Z (store: 24h)")
 	flags.Var(&r.until, "until", "until when, likewise (default now)")
 	flags.StringVar(&r.archive, "archive", "", "the archive's name ({env}-secretsmanager)")
 	flags.DurationVar(&r.archiveDelay, "archive-delay", replays.ArchiveDelay, "how long after --until events may still reach the archive")
@@ -130,9 +131,11 @@ func (r *replaying) understand(changed func(flag string) bool) error {
 	r.sinceAt, r.untilAt = r.since.time(r.asked), r.until.time(r.asked)
 	var err error
 	if r.secret != "" {
-		if r.secret, err = r.where.secret(r.secret); err == nil && strings.HasPrefix(r.secret, "arn:") {
+		var is events.Signal
+		if is, err = r.where.secret(r.secret); err == nil && is.Name == "" {
 			err = usageError{"--secret must be a name, not an ARN: the log has names"}
 		}
+		r.secret = is.Name
 	}
 	r.untilAt = cmp.Or(r.untilAt, r.asked)
 	if err == nil && !r.sinceAt.Before(r.untilAt) {

@@ -25,9 +25,9 @@ type replayReport struct {
 	Reason string    `json:"reason"`
 
 	// Of the store: how many failed deliveries were selected, the revision that was pushed, and what became of each.
-	Selected   int      `json:"selected,omitempty"`
+	Selected   int      `json:"selected"`
 	Revision   int64    `json:"revision,omitempty"`
-	Deliveries []sentTo `json:"deliveries,omitempty"`
+	Deliveries []sentTo `json:"deliveries"`
 
 	Redrive *redriven        `json:"redrive,omitempty"` // of the dead-letter queue
 	Archive *archiveReplayed `json:"archive,omitempty"`
@@ -56,6 +56,7 @@ type archiveReplayed struct {
 func (r *replaying) report() replayReport {
 	return replayReport{
 		Env: r.where.env, Domain: r.where.domain, From: r.from, DryRun: r.order.DryRun, At: r.asked.Truncate(time.Second), Reason: r.order.Reason,
+		Deliveries: []sentTo{},
 	}
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,13 +14,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
 // A statusLine is what broadcaster status is asked.
 type statusLine struct {
 	where   place
-	secret  string
+	secret  events.Signal // the zero one: none is asked for
 	service string
 	at      timeFlag
 	watch   bool
@@ -57,18 +59,21 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 				return usageError{"ask for a secret or for a --service, not for both"}
 			case line.at.set() && len(args) == 0:
 				return usageError{"--at is about a secret: name it"}
-			case line.watch && (line.asJSON || line.at.set()):
-				return usageError{"--watch goes with neither --json nor --at"}
+			case line.watch && line.at.set():
+				return usageError{"--watch does not go with --at"}
 			case len(args) == 1:
-				line.secret = args[0]
+				var err error
+				if line.secret, err = line.where.secret(args[0]); err != nil {
+					return err
+				}
 			}
-			return line.run(cmd.Context(), cmd.OutOrStdout())
+			return line.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&line.service, "service", "", "a service's name, as it reports it")
 	flags.Var(&line.at, "at", "how the secret stood at a time, as 2026-11-23T10:00:00Z, or so long ago, as 30m")
-	flags.BoolVar(&line.watch, "watch", false, "look again every 2 s until Ctrl-C")
+	flags.BoolVar(&line.watch, "watch", false, "look again every 2 s until Ctrl-C; with --json each look is a line")
 	line.where.flags(cmd)
 	jsonFlag(cmd, &line.asJSON)
 	_ = cmd.RegisterFlagCompletionFunc("service", line.where.completeService) // the flag is there
@@ -78,7 +83,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 // watchEvery is how often --watch looks.
 const watchEvery = 2 * time.Second
 
-func (l *statusLine) run(ctx context.Context, out io.Writer) error {
+func (l *statusLine) run(ctx context.Context, out, errs io.Writer) error {
 	d, r, err := l.where.reader(ctx, l.now)
 	if err != nil {
 		return err
@@ -98,7 +103,7 @@ func (l *statusLine) run(ctx context.Context, out io.Writer) error {
 		case err != nil && first:
 			return err
 		case err != nil:
-			fmt.Fprintln(out, "broadcaster: "+err.Error()) // the next look may see more
+			fmt.Fprintln(errs, "broadcaster: "+err.Error()) // the next look may see more
 		}
 		select {
 		case <-ctx.Done():
@@ -117,7 +122,10 @@ func (l *statusLine) show(ctx context.Context, d deployment, r *history.Reader, 
 		}
 		return err
 	}
-	if l.asJSON {
+	switch {
+	case l.asJSON && l.watch:
+		return json.NewEncoder(out).Encode(is)
+	case l.asJSON:
 		return printJSON(out, is)
 	}
 	now := l.now()
@@ -139,10 +147,10 @@ func (l *statusLine) look(ctx context.Context, d deployment, r *history.Reader) 
 	switch {
 	case l.service != "":
 		return r.Service(ctx, l.service)
-	case l.secret == "":
+	case l.secret == events.Signal{}:
 		return r.Health(ctx, d.store, d.queue)
 	}
-	name, err := r.Name(ctx, l.secret)
+	name, err := d.name(ctx, r, l.secret)
 	switch {
 	case err != nil:
 		return nil, err

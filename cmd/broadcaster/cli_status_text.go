@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,8 +70,12 @@ func printSecret(out io.Writer, where place, s history.Secret, now time.Time) {
 	} else {
 		t.print("  changed", when(s.Changed, now))
 		t.print("  log", appendedText(s))
-		for _, c := range s.Causes {
-			t.print("  by", causeText(c))
+		var by []string
+		for _, c := range s.Causes { // an event may come twice
+			if text := causeText(c); !slices.Contains(by, text) {
+				by = append(by, text)
+				t.print("  by", text)
+			}
 		}
 		t.print("  fan-out", map[bool]string{true: "open", false: "closed"}[s.Open])
 	}

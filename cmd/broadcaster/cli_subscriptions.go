@@ -32,6 +32,7 @@ with one, which holds until the first apply; from then on the one that was appli
 			return usageError{"a command is missing: see broadcaster help subscriptions"}
 		},
 		SuggestionsMinimumDistance: 2,
+		FParseErrWhitelist:         commandFlags(),
 	}
 	cmd.AddCommand(newValidate(), newPlan(), newApply(), newList(), newShow(), newDrift())
 	return cmd

@@ -35,8 +35,8 @@ func newDrift() *cobra.Command {
 		Short: "Say who reads secrets without a subscription, and which subscriptions nobody uses",
 		Long: `Say where the manifest that holds and what environments report differ: who holds a secret of the domain that no
 subscription of theirs asks for, and which subscriptions nobody uses, since nothing reports the service's name, the
-function does not exist, or no environment holds a secret that is asked for. The log tells everybody all the same: who is
-not subscribed lacks the push and its proof. Reports expire, so a service that is seldom invoked may look unused.
+function does not exist, or no environment holds a secret that is asked for. The log tells everybody all the same: who
+is not subscribed lacks the push and its proof. Reports expire, so a service that is seldom invoked may look unused.
 
 Exit codes: 0 nothing differs, 1 something does or the command failed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster subscriptions drift --env prod --domain payments

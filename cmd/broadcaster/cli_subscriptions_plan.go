@@ -56,8 +56,8 @@ func newPlan() *cobra.Command {
 			Use:   "plan FILE",
 			Short: "Say what applying a manifest would change",
 			Long: `Say what applying a manifest would change, against the one that holds: which entries are added (+), changed (~) and
-removed (-), who would be called that is not now, for which of the secrets that the broadcaster knows, and who no longer.
-It changes nothing. With --out the plan is written to a file, for apply --plan to do exactly that.
+removed (-), who would be called that is not now, for which of the secrets that the broadcaster knows, and who no
+longer. It changes nothing. With --out the plan is written to a file, for apply --plan to do exactly that.
 
 Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 			Example: `  broadcaster subscriptions plan infra/subscriptions/prod/payments.yaml

@@ -13,9 +13,9 @@ import (
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/spf13/cobra"
 
+	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/lambda"
-	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
@@ -49,9 +49,9 @@ func newShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show SERVICE|SECRET",
 		Short: "Say what a service is told, or who is told of a secret, and whether pushes arrive",
-		Long: `Say what a service is told, or who is told of a secret, named wholly or by what follows /bank/{env}/{domain}/: by which pattern, through which functions,
-and whether a change would be pushed to them now. If not, why: the tags and the reports are looked at as the broadcaster
-does before each push. It changes nothing.
+		Long: `Say what a service is told, or who is told of a secret: by which pattern, through which functions, and whether a change
+would be pushed to them now. If not, why: the tags and the reports are looked at as the broadcaster does before each
+push. A secret is named by its name, by what follows /bank/{env}/{domain}/ in it, or by its ARN. It changes nothing.
 
 Exit codes: 0 done, 1 failed or not subscribed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster subscriptions show payments-api --env prod --domain payments
@@ -64,23 +64,29 @@ Exit codes: 0 done, 1 failed or not subscribed, 2 the command line cannot be und
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 			secrets, directive := where.completeSecret(cmd, args, word)
-			if len(args) == 0 {
+			if len(args) == 0 && where.named() == nil { // else it has been said
 				services, _ := where.completeService(cmd, args, word)
 				secrets = append(services, secrets...)
 			}
 			return secrets, directive
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			about := args[0]
-			if strings.ContainsAny(about, "/:") { // no service's name has one
+			about, secret := args[0], events.Signal{}
+			isSecret := strings.ContainsAny(about, "/:") // no service's name has one
+			if isSecret {
 				var err error
-				if about, err = where.secret(about); err != nil {
+				if secret, err = where.secret(about); err != nil {
 					return err
 				}
 			}
-			d, err := where.open(cmd.Context())
+			d, r, err := where.reader(cmd.Context(), time.Now)
 			if err != nil {
 				return err
+			}
+			if isSecret {
+				if about, err = d.name(cmd.Context(), r, secret); err != nil {
+					return err
+				}
 			}
 			s, err := d.show(cmd.Context(), about)
 			if err != nil {
@@ -118,9 +124,6 @@ func (d deployment) show(ctx context.Context, about string) (showing, error) {
 		return nil
 	}
 	if strings.HasPrefix(about, "/") {
-		if prefix := wire.NamePrefix(d.env, d.domain); !strings.HasPrefix(about, prefix) {
-			return showing{}, fmt.Errorf("this is no secret of %s/%s: their names begin with %s", d.env, d.domain, prefix)
-		}
 		s.Secret, s.Known = about, slices.Contains(known, about)
 		for _, sub := range subscribed.Match([]string{about}) {
 			if err := add(sub, nil); err != nil {

@@ -37,9 +37,9 @@ func newValidate() *cobra.Command {
 		Short: "Say everything that is wrong with manifests",
 		Long: `Say everything that is wrong with manifests: of a directory, all *.yaml and *.yml in it and below.
 
-Each problem is a line that begins with file:line:column. Nothing but the files is needed; with --aws, the functions that
-they name are looked at too: whether they exist in this account and Region, and have the tags without which nothing is
-pushed to them. In GitHub Actions each problem is an annotation.
+Each problem is a line that begins with file:line:column. Nothing but the files is needed; with --aws, the functions
+that they name are looked at too: whether they exist in this account and Region, and have the tags without which nothing
+is pushed to them. In GitHub Actions each problem is an annotation.
 
 Exit codes: 0 nothing is wrong, 1 something is, 2 the command line cannot be understood.`,
 		Example: `  broadcaster subscriptions validate infra/subscriptions

@@ -29,8 +29,9 @@ func newTail(now func() time.Time) *cobra.Command {
 		Short: "Follow a domain's changes and what becomes of them",
 		Long: `Follow a domain's changes and what becomes of them, until Ctrl-C.
 
-A line for each change as it is appended, and for each delivery as it is acknowledged, fails, is left pending or skipped.
-With --json each line is an object with "revision" and either "changes" and "causes" or "delivery". It only reads.
+A line for each change as it is appended, and for each delivery as it is acknowledged, fails, is left pending or
+skipped. With --json each line is an object with "revision" and either "changes" and "causes" or "delivery". It only
+reads.
 
 Exit codes: 0 ended by Ctrl-C, 1 failed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster tail --env prod --domain payments

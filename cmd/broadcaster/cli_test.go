@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
@@ -31,6 +32,11 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		}
 		if !strings.Contains(stdout, "Examples:") {
 			t.Errorf("%v shows no example", args)
+		}
+		for line := range strings.Lines(stdout) {
+			if n := utf8.RuneCountInString(line); n > 121 {
+				t.Errorf("%v: a line has %d columns: %s", args, n-1, line)
+			}
 		}
 		all.WriteString("$ broadcaster " + strings.Join(args, " ") + "\n" + stdout + "\n")
 		if command == "" {
@@ -65,6 +71,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"no command", nil, "broadcaster: a command is missing: see broadcaster help\n"},
 		{"a mistyped command is suggested", []string{"verison"}, "broadcaster: unknown command \"verison\": did you mean version?\n"},
 		{"a command like no other", []string{"rotate"}, "broadcaster: unknown command \"rotate\": see broadcaster help\n"},
+		{"a mistyped command with its flags", []string{"statsu", "--env", "prod", "--json"}, "broadcaster: unknown command \"statsu\": did you mean status?\n"},
+		{"a mistyped subscriptions command with its flags", []string{"subscriptions", "lits", "--env=prod"}, "broadcaster: unknown command \"lits\": did you mean list?\n"},
 		{"an unknown flag", []string{"version", "--jsn"}, "broadcaster: unknown flag: --jsn\n"},
 		{"an argument too many", []string{"version", "now"}, "broadcaster: broadcaster version takes no argument, not \"now\"\n"},
 		{"no subscriptions command", []string{"subscriptions"}, "broadcaster: a command is missing: see broadcaster help subscriptions\n"},

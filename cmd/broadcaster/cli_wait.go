@@ -36,7 +36,7 @@ over. Revoke a credential after certain, or after expected if no failure was see
 SECRET is a name, what follows /bank/{env}/{domain}/, or an ARN. It only reads.
 Exit codes: 0 that time has come, 1 failed, 2 the command line cannot be understood, 3 not yet: it says who is missing.`,
 		Example: `  broadcaster wait neon/connection-string --env prod --domain payments
-  broadcaster wait neon/connection-string --version EXAMPLE2-90ab-cdef-fedc-ba987EXAMPLE --within 2m --env prod --domain payments
+  broadcaster wait neon/password --version EXAMPLE2-90ab-cdef-fedc-ba987EXAMPLE --within 2m --env prod --domain payments
   broadcaster wait neon/connection-string --certain --env prod --domain payments --json`,
 		Args:              oneSecret,
 		ValidArgsFunction: where.completeSecret,
@@ -47,13 +47,17 @@ Exit codes: 0 that time has come, 1 failed, 2 the command line cannot be underst
 			if what.Certain && !cmd.Flags().Changed("within") {
 				what.Within = 0
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			_, r, err := where.reader(ctx, now)
+			secret, err := where.secret(args[0])
 			if err != nil {
 				return err
 			}
-			if what.Name, err = r.Name(ctx, args[0]); err != nil {
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			d, r, err := where.reader(ctx, now)
+			if err != nil {
+				return err
+			}
+			if what.Name, err = d.name(ctx, r, secret); err != nil {
 				return err
 			}
 			is, err := r.Wait(ctx, what)

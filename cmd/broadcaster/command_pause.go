@@ -31,7 +31,10 @@ func setPause(ctx context.Context, h *handler, c call) (any, error) {
 		return nil, err
 	}
 	a := pauseAnswer{Name: c.Name, DryRun: c.DryRun, By: c.by, Was: was}
-	a.Is = invalidation.Pause{Paused: c.Name == pauseCommand, By: c.by, Reason: c.Reason, At: c.at}
+	a.Is = was // whoever repeats it does not hide since when, by whom and why it is so
+	if pausing := c.Name == pauseCommand; pausing != was.Paused {
+		a.Is = invalidation.Pause{Paused: pausing, By: c.by, Reason: c.Reason, At: c.at}
+	}
 	if !c.DryRun {
 		if err := h.parts.Control.SetPause(ctx, a.Is, c.record()); err != nil {
 			return nil, err

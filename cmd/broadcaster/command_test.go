@@ -122,6 +122,31 @@ func TestPauseAndResume(t *testing.T) {
 	})
 }
 
+// TestAPauseOverAPauseHidesNothing: since when pushes are held back, and who did it and why, stays; both are recorded.
+func TestAPauseOverAPauseHidesNothing(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		first, err := l.order(":pause", pauseOrder())
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := pauseOrder()
+		again.Reason = "is it paused?"
+		for records, dry := range []bool{true, false} {
+			again.DryRun = dry
+			a, err := l.order(":pause", again)
+			if diff := cmp.Diff(first.Is, a.Is); err != nil || diff != "" || a.Was != a.Is {
+				t.Errorf("dry run %t: %v, was %+v (-want +got)\n%s", dry, err, a.Was, diff)
+			}
+			if is, err := l.store().Commands(t.Context()); err != nil || len(is) != 1+records {
+				t.Errorf("dry run %t: %d records, %v", dry, len(is), err)
+			}
+		}
+		if p, err := l.store().Pause(t.Context()); err != nil || p != first.Is {
+			t.Errorf("%+v, %v", p, err)
+		}
+	})
+}
+
 // TestACommandThatIsRefusedChangesNothing.
 func TestACommandThatIsRefusedChangesNothing(t *testing.T) {
 	for name, c := range map[string]struct {

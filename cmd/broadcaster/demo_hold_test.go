@@ -52,18 +52,18 @@ func TestADemoThatIsHeldTakesEveryCommand(t *testing.T) {
 		if variable, ok := strings.CutPrefix(line, "export "); ok {
 			h.environment = append(h.environment, variable)
 		}
-		if args, ok := strings.CutPrefix(line, "broadcaster "); ok {
-			tries = append(tries, args)
+		if strings.Contains(line, "broadcaster ") && strings.Contains(line, " --domain ") {
+			tries = append(tries, line)
 		}
-		if strings.HasSuffix(line, "--dry-run") {
+		if strings.HasPrefix(line, "Not here") {
 			break
 		}
 	}
-	if len(h.environment) != 5 || len(tries) != 4 {
+	if len(h.environment) != 6 || len(tries) != 5 {
 		t.Fatalf("it says %v and %v", h.environment, tries)
 	}
 	for _, try := range tries {
-		shell := exec.CommandContext(t.Context(), "bash", "-euc", "broadcaster() { "+program+` "$@"; }; broadcaster `+try)
+		shell := exec.CommandContext(t.Context(), "bash", "-euc", "broadcaster() { "+program+` "$@"; }; `+try)
 		shell.Env = append([]string{"PATH=" + os.Getenv("PATH")}, h.environment...)
 		if out, err := shell.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", try, err, out)

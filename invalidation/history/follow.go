@@ -3,6 +3,7 @@ package history
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -20,6 +21,13 @@ const (
 type Event struct {
 	Row      *Row
 	Delivery *invalidation.Delivery
+}
+
+func (e Event) time() time.Time {
+	if e.Row != nil {
+		return e.Row.Time
+	}
+	return e.Delivery.Time
 }
 
 // Follow returns what happens from now on, beginning with the last rows of the log, until the context ends. It ends with the
@@ -61,17 +69,23 @@ type watched struct {
 	seen map[[2]string]time.Time // when each delivery was written last, by service and function
 }
 
-// look yields what is new.
+// look yields what is new, in the order of time. Of more than followRows rows the first ones go ahead: nobody looks at their
+// deliveries.
 func (f *follower) look(ctx context.Context) error {
+	var news []Event
 	for row, err := range f.cfg.Store.Rows(ctx, Span{From: f.next}) {
 		if err != nil {
 			return err
 		}
 		f.next = row.Revision + 1
 		f.watched = append(f.watched, watched{row, map[[2]string]time.Time{}})
-		if f.over = !f.yield(Event{Row: &row}, nil); f.over {
+		if news = append(news, Event{Row: &row}); len(news) <= followRows {
+			continue
+		}
+		if f.over = !f.yield(news[0], nil); f.over {
 			return nil
 		}
+		news = news[1:]
 	}
 	open, err := f.openRevisions(ctx)
 	if err != nil {
@@ -80,7 +94,7 @@ func (f *follower) look(ctx context.Context) error {
 	f.watched = f.watched[max(0, len(f.watched)-followRows):]
 	var kept []watched
 	for _, w := range f.watched {
-		if err := f.lookAtDeliveries(ctx, w); err != nil || f.over {
+		if news, err = f.withDeliveries(ctx, news, w); err != nil {
 			return err
 		}
 		if open[w.row.Hash] || f.cfg.Now().Sub(w.row.Time) < followFor {
@@ -88,22 +102,27 @@ func (f *follower) look(ctx context.Context) error {
 		}
 	}
 	f.watched = kept
+	slices.SortStableFunc(news, func(a, b Event) int { return a.time().Compare(b.time()) })
+	for _, e := range news {
+		if f.over = !f.yield(e, nil); f.over {
+			break
+		}
+	}
 	return nil
 }
 
-func (f *follower) lookAtDeliveries(ctx context.Context, w watched) error {
+// withDeliveries appends what newly became of a revision's deliveries.
+func (f *follower) withDeliveries(ctx context.Context, news []Event, w watched) ([]Event, error) {
 	for d, err := range f.cfg.Store.Outcomes(ctx, w.row.Revision, "") {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		at := [2]string{d.Subscription, d.Function}
 		if d.Hash != w.row.Hash || d.Time.Equal(w.seen[at]) {
 			continue
 		}
 		w.seen[at] = d.Time
-		if f.over = !f.yield(Event{Delivery: &d}, nil); f.over {
-			return nil
-		}
+		news = append(news, Event{Delivery: &d})
 	}
-	return nil
+	return news, nil
 }

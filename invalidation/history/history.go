@@ -96,35 +96,14 @@ func New(cfg Config) (*Reader, error) {
 var (
 	// ErrUnknown: the broadcaster has never seen the secret, or nothing was heard of the service.
 	ErrUnknown = errors.New("not known to the broadcaster")
-	// ErrForeign: the secret is of another domain.
-	ErrForeign = errors.New("not a secret of this domain")
 	// ErrNotYet: what was waited for has not come, or cannot come by itself.
 	ErrNotYet = errors.New("not yet")
 )
 
-// Name returns the full name of a secret of the domain. It may be told by that, by what follows /bank/{env}/{domain}/, or by
-// its ARN, with its suffix or without.
-func (r *Reader) Name(ctx context.Context, secret string) (string, error) {
-	prefix := wire.NamePrefix(r.cfg.Env, r.cfg.Domain)
-	if strings.HasPrefix(secret, "arn:") {
-		return r.nameOfARN(ctx, secret)
-	}
-	if !strings.HasPrefix(secret, "/") {
-		return prefix + secret, nil
-	}
-	if !strings.HasPrefix(secret, prefix) {
-		return "", fmt.Errorf("%w: those of %s/%s begin with %s", ErrForeign, r.cfg.Env, r.cfg.Domain, prefix)
-	}
-	return secret, nil
-}
-
-// nameOfARN tells a name's own end from an ARN's suffix by the ARN that the broadcaster has seen.
-func (r *Reader) nameOfARN(ctx context.Context, arn string) (string, error) {
-	parts := strings.SplitN(arn, ":", 7) // arn:partition:secretsmanager:region:account:secret:name
-	if prefix := wire.NamePrefix(r.cfg.Env, r.cfg.Domain); len(parts) < 7 || !strings.HasPrefix(parts[6], prefix) {
-		return "", fmt.Errorf("%w: the ARNs of those of %s/%s have a name that begins with %s", ErrForeign, r.cfg.Env, r.cfg.Domain, prefix)
-	}
-	whole := parts[6]
+// NameOfARN returns the full name of the secret that an ARN of the domain's account and Region names, with its suffix or without:
+// only the ARN that the broadcaster has seen tells a suffix from a name's own end.
+func (r *Reader) NameOfARN(ctx context.Context, arn string) (string, error) {
+	whole := arn[strings.LastIndex(arn, ":")+1:]
 	names := []string{whole}
 	if i := strings.LastIndex(whole, "-"); i > 0 {
 		names = append(names, whole[:i])

@@ -30,25 +30,19 @@ func TestWhatAReaderNeeds(t *testing.T) {
 	}
 }
 
-func TestTheNameOfASecret(t *testing.T) {
+func TestTheNameOfASecretsARN(t *testing.T) {
 	h := historytest.New(t)
 	h.Moved(neon, 1, noon())
 	h.Moved("neon/with-a1b2c3", 1, noon()) // an end like an ARN's suffix, of which only the ARN tells
 	partial := func(name string) string { return "arn:aws:secretsmanager:eu-west-2:111122223333:secret:" + name }
 	for _, c := range []struct{ id, want string }{
-		{historytest.Name(neon), historytest.Name(neon)},
-		{neon, historytest.Name(neon)},
 		{historytest.ARN(neon), historytest.Name(neon)},
 		{partial(historytest.Name(neon)), historytest.Name(neon)},
 		{historytest.ARN("neon/with-a1b2c3"), historytest.Name("neon/with-a1b2c3")},
 		{partial(historytest.Name("neon/with-a1b2c3")), historytest.Name("neon/with-a1b2c3")},
-		{"/bank/prod/kyc/neon/password", "not a secret of this domain"},
-		{"/bank/prod/payments-archive/password", "not a secret of this domain"},
-		{partial("/bank/prod/kyc/neon/password"), "not a secret of this domain"},
-		{"arn:aws:secretsmanager", "not a secret of this domain"},
 		{historytest.ARN("neon/other"), "not known to the broadcaster"},
 	} {
-		name, err := readerOf(t, on(h)).Name(t.Context(), c.id)
+		name, err := readerOf(t, on(h)).NameOfARN(t.Context(), c.id)
 		if name != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %q, %v", c.id, name, err)
 		}
@@ -98,6 +92,35 @@ func TestHowEnvironmentsStand(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, is.Services); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestASecretAndAServiceAreCountedAlike: who asks in the one way reads what who asks in the other does.
+func TestASecretAndAServiceAreCountedAlike(t *testing.T) {
+	h := historytest.New(t)
+	row := h.Moved(neon, 1, noon())
+	h.Deliver(row, historytest.Acked(row, "api", "e1", time.Second, wire.Applied))
+	late := row.Time.Add(time.Minute)
+	h.Report(
+		historytest.Report("api", "e1", late, 1, historytest.Holding(neon, 1)),
+		historytest.Report("api", "e2", late, 0),
+		historytest.Report("api", "e3", row.Time, 0),
+		historytest.Report("reader", "r1", late, 1, historytest.Holding(neon, 1)),
+		historytest.Report("reader", "r2", row.Time, 0),
+	)
+	r := readerOf(t, on(h))
+	secret, err := r.Secret(t.Context(), historytest.Name(neon))
+	if err != nil || len(secret.Services) != 2 {
+		t.Fatalf("%+v, %v", secret, err)
+	}
+	for _, is := range secret.Services {
+		service, err := r.Service(t.Context(), is.Service)
+		if err != nil || len(service.Secrets) != 1 {
+			t.Fatalf("%+v, %v", service, err)
+		}
+		if s := service.Secrets[0]; s.Current != is.Current || s.Behind != is.Behind || s.Silent != is.Silent {
+			t.Errorf("%s: %+v, but of the secret %+v", is.Service, s, is)
+		}
 	}
 }
 
@@ -337,6 +360,24 @@ func TestHealth(t *testing.T) {
 	cfg.Now = func() time.Time { return noon().Add(3 * time.Hour) }
 	if is, err = readerOf(t, cfg).Health(t.Context(), h.Store, parked(0)); err != nil || is.Lag != 0 || is.LongestLag != 0 {
 		t.Errorf("two hours later: %+v, %v", is, err)
+	}
+}
+
+// TestFollowingALongLog tells every row once, in order, also those of which no delivery is looked at.
+func TestFollowingALongLog(t *testing.T) {
+	const rows = 120
+	h := historytest.New(t)
+	for n := range rows {
+		h.Moved(neon, n, noon().Add(time.Duration(n)*time.Minute))
+	}
+	next := int64(1)
+	for e, err := range readerOf(t, on(h)).Follow(t.Context(), rows) {
+		if err != nil || e.Row == nil || e.Row.Revision != next {
+			t.Fatalf("in the place of row %d: %+v, %v", next, e, err)
+		}
+		if next++; next > rows {
+			break
+		}
 	}
 }
 

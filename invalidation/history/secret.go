@@ -45,7 +45,8 @@ type Service struct {
 	LastAck  time.Time `json:"lastAck,omitzero"`
 	// LastFailure is the newest of what went wrong with the change and was not mended since.
 	LastFailure *Failure `json:"lastFailure,omitempty"`
-	// Current, Behind and Silent count its environments, and Failing those of them that cannot use the secret.
+	// Current, Behind and Silent count its environments, of a service that is not subscribed those that hold the secret, and
+	// Failing those of them that cannot use it.
 	Current int `json:"current"`
 	Behind  int `json:"behind"`
 	Silent  int `json:"silent"`
@@ -87,7 +88,7 @@ func (r *Reader) Secret(ctx context.Context, name string) (Secret, error) {
 		return Secret{}, err
 	}
 	for _, report := range reports {
-		if of := services[report.Service]; of != nil || holds(report, name) {
+		if of := services[report.Service]; of != nil && of.Subscribed || holds(report, name) {
 			serviceIn(services, report.Service).addEnvironment(environmentOf(report, name, s.Revision, s.Appended, snapshot.Head.Revision))
 		}
 	}

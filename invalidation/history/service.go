@@ -27,7 +27,7 @@ type Held struct {
 	// Outcome is that of the newest change's delivery to the service, the worst one; empty without one.
 	Outcome invalidation.Outcome `json:"outcome,omitempty"`
 	Reason  invalidation.Reason  `json:"reason,omitempty"`
-	// Current, Behind and Silent count the environments that hold it.
+	// Current, Behind and Silent count the service's environments as those of a Secret's Service are.
 	Current int `json:"current"`
 	Behind  int `json:"behind"`
 	Silent  int `json:"silent"`
@@ -108,7 +108,7 @@ func (r *Reader) delivered(ctx context.Context, service string) ([]string, error
 }
 
 func (r *Reader) held(ctx context.Context, service string, row invalidation.SecretRow, name string, reports []wire.Report, head int64) (Held, error) {
-	h := Held{Name: name, Version: row.Current, Revision: row.Revision}
+	h, delivered := Held{Name: name, Version: row.Current, Revision: row.Revision}, Service{}
 	if row.Revision > 0 {
 		is, found, err := r.row(ctx, row.Revision)
 		if err != nil {
@@ -117,22 +117,21 @@ func (r *Reader) held(ctx context.Context, service string, row invalidation.Secr
 		if found {
 			h.Appended = is.Time
 		}
-		of := Service{}
 		for d, err := range r.cfg.Store.Outcomes(ctx, row.Revision, service) {
 			if err != nil {
 				return h, err
 			}
 			if d.Hash == is.Hash {
-				of.addDelivery(d)
+				delivered.addDelivery(d)
 			}
 		}
-		h.Outcome, h.Reason = of.Outcome, of.Reason
-		if of.LastFailure != nil {
-			h.Failures = append(h.Failures, *of.LastFailure)
+		h.Outcome, h.Reason = delivered.Outcome, delivered.Reason
+		if delivered.LastFailure != nil {
+			h.Failures = append(h.Failures, *delivered.LastFailure)
 		}
 	}
 	for _, report := range reports {
-		if !holds(report, name) {
+		if !delivered.Subscribed && !holds(report, name) {
 			continue
 		}
 		of := Service{}

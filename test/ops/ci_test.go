@@ -32,6 +32,7 @@ type runner struct {
 	*world
 	workflow        workflow
 	workspace, temp string
+	commit          string // the checkout's
 	environment     []string
 }
 
@@ -48,13 +49,40 @@ func (w *world) runner() *runner {
 	if err := os.MkdirAll(r.temp, 0o700); err != nil {
 		w.Fatal(err)
 	}
-	r.environment = append(w.oncall(), "HOME="+r.temp, "GITHUB_ACTIONS=true", "GITHUB_REPOSITORY=bank/secrets", "GITHUB_SHA=4711ab",
+	r.environment = append(w.oncall(), "HOME="+r.temp, "GITHUB_ACTIONS=true", "GITHUB_REPOSITORY=bank/secrets",
 		"RUNNER_TEMP="+r.temp, "GITHUB_PATH="+filepath.Join(r.temp, "path"), "GITHUB_STEP_SUMMARY="+filepath.Join(r.temp, "summary"),
 		"GOCACHE="+goEnv(w, "GOCACHE"), "GOMODCACHE="+goEnv(w, "GOMODCACHE"))
 	for name, value := range r.workflow.Env {
 		r.environment = append(r.environment, name+"="+strings.ReplaceAll(value, "${{ vars.SUBSCRIPTIONS_ENV }}", "prod"))
 	}
+	if value := r.workflow.Env["BEFORE"]; value != "${{ github.event.before }}" {
+		w.Errorf("BEFORE is %q", value)
+	}
+	w.file("checkout/README.md", "subscriptions\n")
+	r.git("init", "--quiet")
+	r.merge()
 	return r
+}
+
+// git runs it in the checkout.
+func (r *runner) git(args ...string) string {
+	r.Helper()
+	cmd := exec.CommandContext(r.Context(), "git", append([]string{"-C", r.workspace, "-c", "user.name=ci", "-c", "user.email=ci@example.com"}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		r.Fatalf("git %v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// merge commits what is in the checkout, as the push that the next job is of.
+func (r *runner) merge() {
+	r.Helper()
+	before := r.commit
+	r.git("add", "--all")
+	r.git("commit", "--quiet", "--message", "merge")
+	r.commit = r.git("rev-parse", "HEAD")
+	r.environment = append(r.environment, "BEFORE="+before, "GITHUB_SHA="+r.commit)
 }
 
 func goEnv(w *world, name string) string {
@@ -101,7 +129,7 @@ func (r *runner) pathWithAdded() string {
 	return "PATH=" + strings.Join(append(strings.Fields(string(added)), os.Getenv("PATH")), ":")
 }
 
-// theWorkflowPlansAndApplies: a pull request shows, a merge applies, and what fails is red.
+// theWorkflowPlansAndApplies: a pull request shows, a merge applies what it changes and nothing else, and what fails is red.
 func theWorkflowPlansAndApplies(w *world) {
 	t := w.T
 	w.beginWithMail()
@@ -120,18 +148,29 @@ func theWorkflowPlansAndApplies(w *world) {
 	if summary, err := os.ReadFile(filepath.Join(r.temp, "summary")); err != nil || !strings.Contains(string(summary), "\n+ payments-mail\n") {
 		t.Errorf("the summary, %v:\n%s", err, summary)
 	}
+	r.merge()
 	if failed, printed := r.run("apply"); failed != "" {
 		t.Fatalf("a merge: %q fails\n%s", failed, printed)
 	}
 	h, err := w.store.Holding(t.Context())
-	if err != nil || h.Digest != subscribers.Digest([]byte(withMail())) || h.Reason != "bank/secrets@4711ab" {
+	if err != nil || h.Digest != subscribers.Digest([]byte(withMail())) || h.Reason != "bank/secrets@"+r.commit {
 		t.Errorf("a merge applied %+v, %v", h, err)
+	}
+	w.succeeds("apply", w.file("before/payments.yaml", manifest), "--reason", "INC-4711: what held before")
+	w.file("checkout/infra/subscriptions/prod/README.md", "whose is what\n")
+	r.merge()
+	if failed, printed := r.run("apply"); failed != "" {
+		t.Errorf("a merge of another file: %q fails\n%s", failed, printed)
+	}
+	if h, err := w.store.Holding(t.Context()); err != nil || h.Reason != "INC-4711: what held before" {
+		t.Errorf("a merge of another file undid what on call has applied: %+v, %v", h, err)
 	}
 	w.file(file, strings.Replace(withMail(), "neon/*", "/neon/*", 1))
 	failed, printed := r.run("plan")
 	if want := "::error file=infra/subscriptions/prod/payments.yaml,line=11,col=15::services[1].secrets[0]: begins with /"; failed != "Validate" || !strings.Contains(printed, want) {
 		t.Errorf("a pull request with a wrong manifest: %q fails\n%s", failed, printed)
 	}
+	r.merge()
 	if failed, printed := r.run("apply"); failed != "Apply" {
 		t.Errorf("a merge of a wrong manifest: %q fails\n%s", failed, printed)
 	}

@@ -204,7 +204,7 @@ func commandsThatFailSaySo(w *world) {
 		"another's function": {
 			[]string{"pause", "--env", "prod", "--domain", "kyc", "--reason", "x", "--function", broadcaster},
 			1,
-			"broadcaster: the broadcaster refuses or fails (Unhandled): this is the broadcaster of prod/payments, and the command is for prod/kyc\n",
+			"broadcaster: the broadcaster refuses or fails: this is the broadcaster of prod/payments, and the command is for prod/kyc\n",
 		},
 		"no broadcaster": {[]string{"resume", "--env", "prod", "--domain", "payments", "--reason", "x", "--function", consumer}, 1, "broadcaster: invoking payments-api:resume: "},
 	} {

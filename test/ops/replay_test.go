@@ -214,13 +214,13 @@ func replaysThatCannotBeUnderstood(w *world) {
 		code int
 		want string
 	}{
-		"no reason":        {on("replay"), 2, "broadcaster: say why, with --reason: it is recorded\n"},
-		"from nowhere":     {on("replay", "--reason", "x", "--from", "s3"), 2, `broadcaster: --from must be store, dlq or archive, not "s3"` + "\n"},
-		"a useless flag":   {on("replay", "--reason", "x", "--from", "dlq", "--secret", "neon/key"), 2, "broadcaster: --secret does not go with --from dlq\n"},
-		"no queue":         {on("replay", "--reason", "x", "--from", "dlq"), 1, "broadcaster: the broadcaster has no queue: BROADCASTER_QUEUE_URL is not set\n"},
-		"no secret":        {on("invalidate", "--reason", "x"), 2, "broadcaster: broadcaster invalidate takes one secret: its name, what follows /bank/{env}/{domain}/, or its ARN\n"},
-		"nowhere":          {[]string{"invalidate", "neon/key", "--reason", "x"}, 2, "broadcaster: name the broadcaster with --env and --domain\n"},
-		"another's secret": {on("invalidate", "/bank/prod/kyc/neon/key", "--reason", "x"), 1, "broadcaster: the broadcaster refuses or fails (Unhandled): the secret is of another domain, account or Region\n"},
+		"no reason":                {on("replay"), 2, "broadcaster: say why, with --reason: it is recorded\n"},
+		"from nowhere":             {on("replay", "--reason", "x", "--from", "s3"), 2, `broadcaster: --from must be store, dlq or archive, not "s3"` + "\n"},
+		"a useless flag":           {on("replay", "--reason", "x", "--from", "dlq", "--secret", "neon/key"), 2, "broadcaster: --secret does not go with --from dlq\n"},
+		"no queue":                 {on("replay", "--reason", "x", "--from", "dlq"), 1, "broadcaster: the broadcaster has no queue: BROADCASTER_QUEUE_URL is not set\n"},
+		"no secret":                {on("invalidate", "--reason", "x"), 2, "broadcaster: broadcaster invalidate takes one secret: its name, what follows /bank/{env}/{domain}/, or its ARN\n"},
+		"nowhere":                  {[]string{"invalidate", "neon/key", "--reason", "x"}, 2, "broadcaster: name the broadcaster with --env and --domain\n"},
+		"another account's secret": {on("invalidate", "arn:aws:secretsmanager:eu-west-2:444455556666:secret:/bank/prod/payments/neon/key", "--reason", "x"), 1, "broadcaster: the broadcaster refuses or fails: the secret is of another domain, account or Region\n"},
 	} {
 		code, stdout, stderr := w.command(c.args...)
 		if code != c.code || stdout != "" || stderr != c.want {

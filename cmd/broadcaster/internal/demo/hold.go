@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -26,6 +27,8 @@ type Local struct {
 	Domain string `json:"domain"`
 	// Secrets are the full names of those that its functions use.
 	Secrets []string `json:"secrets"`
+	// Logs are the files with the broadcaster's log lines, a shell's pattern: each of its environments has one.
+	Logs string `json:"logs"`
 	// Environment are variables for the command line, and for AWS's.
 	Environment map[string]string `json:"environment"`
 }
@@ -42,8 +45,10 @@ func (l Local) Variables() []string {
 func (w *world) local() Local {
 	return Local{
 		Env: env, Domain: payments, Secrets: []string{ConnectionString, APIKey},
+		Logs: filepath.Join(w.dir, "logs", broadcasterOf(payments)+"-*.log"),
 		Environment: map[string]string{
-			"AWS_REGION": region, "AWS_ACCESS_KEY_ID": onCallKey, "AWS_SECRET_ACCESS_KEY": onCallSecret,
+			"AWS_REGION": region, "AWS_DEFAULT_REGION": region, // which version 1 of AWS's command line wants
+			"AWS_ACCESS_KEY_ID": onCallKey, "AWS_SECRET_ACCESS_KEY": onCallSecret,
 			"AWS_ENDPOINT_URL": w.forBroadcasters, "AWS_ENDPOINT_URL_LAMBDA": w.host.Endpoint(),
 		},
 	}
