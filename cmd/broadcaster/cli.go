@@ -92,7 +92,7 @@ func commands(now func() time.Time) []*cobra.Command {
 		newReplay(),
 		newSubscriptions(),
 		newDoctor(),
-		newAudit(),
+		newAudit(now),
 		newVersion(),
 		newCompletion(),
 	}

@@ -22,11 +22,12 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
 
-func newAudit() *cobra.Command {
+func newAudit(now func() time.Time) *cobra.Command {
 	var (
 		where       place
 		from, until timeFlag
 		format      string
+		asJSON      bool
 	)
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -56,9 +57,11 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 				},
 				"html": audit.WriteHTML,
 			}[format]
-			now := time.Now()
-			since, until := from.time(now), until.time(now)
+			made := now()
+			since, until := from.time(made), until.time(made)
 			switch {
+			case asJSON && cmd.Flags().Changed("format"):
+				return usageError{"--json is --format jsonl: use one of the two"}
 			case !known:
 				return usageError{fmt.Sprintf("there is no format %q: use jsonl, csv or html", format)}
 			case !until.IsZero() && !since.Before(until):
@@ -74,7 +77,7 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 				return err
 			}
 			return write(cmd.OutOrStdout(), audit.Page{
-				Env: d.env, Domain: d.domain, Since: since, Until: until, Made: now,
+				Env: d.env, Domain: d.domain, Since: since, Until: until, Made: made,
 				Head: invalidation.Position{Revision: head.Revision, Hash: head.Hash},
 			}, audit.Records(ctx, d.store, since, until))
 		},
@@ -84,15 +87,19 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 	flags.Var(&from, "since", "from when on: so long ago, as 90d, or a time, as 2026-11-23 (default the beginning)")
 	flags.Var(&until, "until", "until when, likewise (default now)")
 	flags.StringVar(&format, "format", "jsonl", "jsonl, csv or html")
+	flags.BoolVar(&asJSON, "json", false, "the same as --format jsonl")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"jsonl", "csv", "html"}, cobra.ShellCompDirectiveNoFileComp))
-	cmd.AddCommand(newAuditVerify(), newAuditRotation())
+	cmd.AddCommand(newAuditVerify(now), newAuditRotation(now))
 	return cmd
 }
 
-// errChanged ends a verification that found something.
-var errChanged = errors.New("the store is not what was written")
+// The ends of a verification that is not well.
+var (
+	errChanged   = errors.New("the store is not what was written")
+	errNoWitness = errors.New("none of these log lines says what was appended: whether all was written anew is not known; name the broadcaster's own log with --log")
+)
 
-func newAuditVerify() *cobra.Command {
+func newAuditVerify(now func() time.Time) *cobra.Command {
 	var (
 		where  place
 		log    string
@@ -106,7 +113,8 @@ func newAuditVerify() *cobra.Command {
 Each row holds the hash of the row before and of its own audit record, so a row that was edited, removed, added or moved
 does not fit. Whoever may write the table could write all of it anew from some row on: so the hashes are compared with
 the lines that the broadcaster logged when it appended, and the commands with the lines it logged then. They are read
-from its log group, or, if your trusted copy is elsewhere, from a file with --log.
+from its log group, or, if your trusted copy is elsewhere, from a file with --log. What is older than the first of
+these lines cannot be compared; what is younger and was not logged, ten minutes after, is wrong.
 
 Exit codes: 0 it is what was written, 1 it is not, or could not be read, 2 the command line cannot be understood.`,
 		Example: `  broadcaster audit verify --env prod --domain payments
@@ -123,7 +131,7 @@ Exit codes: 0 it is what was written, 1 it is not, or could not be read, 2 the c
 			if err != nil {
 				return err
 			}
-			v, err := audit.Verify(ctx, d.store, witnessed)
+			v, err := audit.Verify(ctx, d.store, witnessed, now())
 			if err != nil {
 				return err
 			}
@@ -137,7 +145,7 @@ Exit codes: 0 it is what was written, 1 it is not, or could not be read, 2 the c
 }
 
 // witnessPattern finds the lines that audit.ReadLog has a use for.
-const witnessPattern = `{ $.msg = "appended" || $.msg = "a command was carried out" }`
+const witnessPattern = `{ $.msg = "appended" || $.msg = "a command was recorded" }`
 
 // witnessed reads what the broadcaster logged: from a file, from stdin, or from its log group.
 func (d deployment) witnessed(cmd *cobra.Command, log string) (audit.Witnessed, error) {
@@ -165,8 +173,11 @@ func (d deployment) witnessed(cmd *cobra.Command, log string) (audit.Witnessed, 
 
 func tellVerified(out io.Writer, v audit.Verified, asJSON bool) error {
 	var problem error
-	if len(v.Problems) > 0 {
+	switch {
+	case len(v.Problems) > 0:
 		problem = errChanged
+	case v.Rows > 0 && v.Witnessed == 0:
+		problem = errNoWitness
 	}
 	if asJSON {
 		return errors.Join(printJSON(out, v), problem)
@@ -180,12 +191,14 @@ func tellVerified(out io.Writer, v audit.Verified, asJSON bool) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(out, "%d rows up to revision %d, hash %s\n%d of them and %d commands compared with the broadcaster's log lines\n",
-		v.Rows, v.Head.Revision, v.Head.Hash, v.Witnessed, v.Commands)
-	for _, revision := range v.Unlogged {
-		if err == nil {
-			_, err = fmt.Fprintf(out, "revision %d was not logged: its process was killed just then, the line has not arrived yet, or somebody else appended it\n", revision)
-		}
+	how := "ok"
+	if problem != nil {
+		how = "not ok"
+	}
+	_, err := fmt.Fprintf(out, "%s: %d rows up to revision %d, hash %s\n%d of them and %d commands compared with the broadcaster's log lines\n",
+		how, v.Rows, v.Head.Revision, v.Head.Hash, v.Witnessed, v.Commands)
+	if v.Unlogged > 0 && err == nil {
+		_, err = fmt.Fprintf(out, "%d rows and commands of the last minutes are not logged yet: verify again in ten\n", v.Unlogged)
 	}
 	if v.Unsealed > 0 && err == nil {
 		_, err = fmt.Fprintf(out, "%d rows of an older broadcaster do not cover their audit records\n", v.Unsealed)
@@ -193,7 +206,7 @@ func tellVerified(out io.Writer, v audit.Verified, asJSON bool) error {
 	return errors.Join(err, problem)
 }
 
-func newAuditRotation() *cobra.Command {
+func newAuditRotation(now func() time.Time) *cobra.Command {
 	var (
 		where  place
 		asJSON bool
@@ -210,16 +223,19 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
   broadcaster audit rotation --env prod --domain payments --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			on, err := where.find(cmd.Context())
+			d, err := where.open(cmd.Context()) // so that a mistyped domain is not one without secrets
 			if err != nil {
 				return err
 			}
-			lister := secretsmanager.NewLister(awssecretsmanager.NewFromConfig(on))
-			all, err := lister.Rotations(cmd.Context(), wire.NamePrefix(where.env, where.domain))
-			if err != nil {
+			prefix := wire.NamePrefix(d.env, d.domain)
+			all, err := secretsmanager.NewLister(awssecretsmanager.NewFromConfig(d.aws)).Rotations(cmd.Context(), prefix)
+			switch {
+			case err != nil:
 				return fmt.Errorf("listing the secrets: %w", err)
+			case len(all) == 0:
+				return fmt.Errorf("no secret's name begins with %s in this account and Region: set AWS_PROFILE and AWS_REGION", prefix)
 			}
-			history.JudgeRotations(all, time.Now())
+			history.JudgeRotations(all, now())
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), map[string]any{"secrets": all})
 			}
@@ -232,10 +248,6 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 }
 
 func tellRotations(out io.Writer, all []history.Rotation) error {
-	if len(all) == 0 {
-		_, err := fmt.Fprintln(out, "there is no secret")
-		return err
-	}
 	day := func(t time.Time) string {
 		if t.IsZero() {
 			return "never"

@@ -151,9 +151,8 @@ func (h *handler) command(ctx context.Context, c command) (any, error) {
 	return kind.do(ctx, h, is)
 }
 
-// carriedOut tells of a command that changed something, and delivers what it brought.
+// carriedOut delivers what a command has brought.
 func (h *handler) carriedOut(ctx context.Context, c call) {
-	c.logger.WarnContext(ctx, "a command was carried out", "command", c.Name, "by", c.by, "reason", c.Reason)
 	deliver(ctx, c.broadcaster, c.logger)
 	result := readings{}
 	c.seen.delivered(result)

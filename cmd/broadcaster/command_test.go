@@ -116,7 +116,7 @@ func TestPauseAndResume(t *testing.T) {
 		if diff := cmp.Diff(records, got); err != nil || diff != "" {
 			t.Errorf("%v, records (-want +got)\n%s", err, diff)
 		}
-		if n := strings.Count(l.logs.String(), `"msg":"a command was carried out"`); n != 2 {
+		if n := strings.Count(l.logs.String(), `"msg":"a command was recorded"`); n != 2 {
 			t.Errorf("%d commands are logged", n)
 		}
 	})

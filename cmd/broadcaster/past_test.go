@@ -60,6 +60,8 @@ func newPast(t *testing.T) *past {
 			if n := p.ask("dynamodb:" + operation); p.answer == nil || !p.answer(out, "dynamodb:"+operation, n) {
 				h.Tables.ServeHTTP(out, r)
 			}
+		case "secretsmanager":
+			p.answer(out, "secretsmanager:"+operation, p.ask("secretsmanager:"+operation))
 		default:
 			p.ask("lambda:" + strings.Replace(path.Base(r.URL.Path), "configuration", "GetFunctionConfiguration", 1))
 			lambda.ServeHTTP(out, r)

@@ -49,12 +49,13 @@ func newHandler(cfg config, on aws.Config, logger *slog.Logger, metrics io.Write
 	functions, reports := awslambda.NewFromConfig(patient), dynamodb.NewReports(tables, cfg.reportsTable)
 	// A push has the broadcaster's own retries, which know what an ack is.
 	invoker := awslambda.NewFromConfig(on, func(o *awslambda.Options) { o.Retryer = aws.NopRetryer{} })
+	commands := ledger{store, store, logger}
 	vault := awssecretsmanager.NewFromConfig(quick)
 	parts := invalidation.Config{
 		Region: cfg.region, Env: cfg.env, Domain: cfg.domain,
 		Secrets: secretsmanager.New(vault), Lister: secretsmanager.NewLister(awssecretsmanager.NewFromConfig(patient)),
-		Log: store, Fanouts: store, Sweeps: store, Control: store, Pusher: lambda.New(invoker),
-		Subscribed: invalidation.NewSubscribed(cfg.env, cfg.domain, store, cfg.packaged),
+		Log: store, Fanouts: store, Sweeps: store, Control: commands, Pusher: lambda.New(invoker),
+		Subscribed: invalidation.NewSubscribed(cfg.env, cfg.domain, commands, cfg.packaged),
 		Audience:   invalidation.NewAudience(cfg.env, cfg.domain, lambda.NewFunctions(functions), reports, nil),
 		MaxPushes:  cfg.maxPushes, PushTimeout: cfg.pushTimeout,
 		Logger: logger,

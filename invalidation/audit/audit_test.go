@@ -192,7 +192,7 @@ func TestWhatCannotBeReadIsNoEvidence(t *testing.T) {
 			}
 		}
 	}
-	if _, err := audit.Verify(t.Context(), broken{Store: w.store, rows: errUnread}, audit.NewWitnessed()); !errors.Is(err, errUnread) {
+	if _, err := audit.Verify(t.Context(), broken{Store: w.store, rows: errUnread}, audit.NewWitnessed(), at(30)); !errors.Is(err, errUnread) {
 		t.Errorf("verifying: got %v", err)
 	}
 }

@@ -70,7 +70,7 @@ func (w *world) append(changes ...wire.Change) wire.Row {
 		w.Fatal(err)
 	}
 	w.head = row
-	w.witnessed.Take(fmt.Appendf(nil, `{"msg":"appended","revision":%d,"hash":%q}`, row.Revision, row.Hash))
+	w.witnessed.Take(fmt.Appendf(nil, `{"time":%q,"msg":"appended","revision":%d,"hash":%q}`, row.Time.Format(time.RFC3339Nano), row.Revision, row.Hash))
 	return row
 }
 
@@ -95,11 +95,12 @@ func moved(name, version string, minute int) wire.Change {
 // command writes a pause or resume, and logs it.
 func (w *world) command(name, reason string, when time.Time) {
 	w.Helper()
-	c := invalidation.Command{Name: name, By: "arn:aws:sts::111122223333:assumed-role/oncall/alice", Reason: reason, At: when, RequestID: "request-" + when.Format("15:04")}
+	c := invalidation.Command{Name: name, By: "arn:aws:sts::111122223333:assumed-role/oncall/alice", Reason: reason, About: "a secret", At: when, RequestID: "request-" + when.Format("15:04")}
 	if err := w.store.SetPause(w.Context(), invalidation.Pause{}, c); err != nil {
 		w.Fatal(err)
 	}
-	w.witnessed.Take(fmt.Appendf(nil, `{"msg":"a command was carried out","command":%q,"by":%q,"reason":%q,"requestId":%q}`, c.Name, c.By, c.Reason, c.RequestID))
+	w.witnessed.Take(fmt.Appendf(nil, `{"time":%[1]q,"msg":"a command was recorded","command":%[2]q,"about":%[3]q,"by":%[4]q,"reason":%[5]q,"at":%[1]q,"requestId":%[6]q}`,
+		when.Format(time.RFC3339Nano), c.Name, c.About, c.By, c.Reason, c.RequestID))
 }
 
 func key(partition, sort string) map[string]types.AttributeValue {

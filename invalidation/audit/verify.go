@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
@@ -22,6 +23,8 @@ type Witnessed struct {
 	Rows map[int64][]string
 	// Commands are those that were logged, by the request id of their invocation.
 	Commands map[string]invalidation.Command
+	// Since is when the first of these lines was logged; zero if there is none.
+	Since time.Time
 }
 
 // NewWitnessed returns one that has seen nothing.
@@ -48,14 +51,16 @@ func ReadLog(lines io.Reader) (Witnessed, error) {
 
 // Take adds what a log line says.
 func (w *Witnessed) Take(line []byte) {
-	if !bytes.Contains(line, []byte(`"appended"`)) && !bytes.Contains(line, []byte(`"a command was carried out"`)) {
+	begin := bytes.IndexByte(line, '{') // what shows a log may put a time before each line
+	if begin < 0 || !bytes.Contains(line, []byte(`"appended"`)) && !bytes.Contains(line, []byte(`"a command was recorded"`)) {
 		return
 	}
 	var is struct {
-		Msg, Hash, Command, By, Reason, RequestID string
-		Revision                                  int64
+		Msg, Hash, Command, About, By, Reason, RequestID string
+		Revision                                         int64
+		Time, At                                         time.Time
 	}
-	if json.Unmarshal(line, &is) != nil {
+	if json.Unmarshal(line[begin:], &is) != nil || is.Time.IsZero() {
 		return
 	}
 	switch is.Msg {
@@ -63,8 +68,13 @@ func (w *Witnessed) Take(line []byte) {
 		if !slices.Contains(w.Rows[is.Revision], is.Hash) {
 			w.Rows[is.Revision] = append(w.Rows[is.Revision], is.Hash)
 		}
-	case "a command was carried out":
-		w.Commands[is.RequestID] = invalidation.Command{Name: is.Command, By: is.By, Reason: is.Reason, RequestID: is.RequestID}
+	case "a command was recorded":
+		w.Commands[is.RequestID] = invalidation.Command{Name: is.Command, About: is.About, By: is.By, Reason: is.Reason, RequestID: is.RequestID, At: is.At}
+	default:
+		return
+	}
+	if w.Since.IsZero() || is.Time.Before(w.Since) {
+		w.Since = is.Time
 	}
 }
 
@@ -82,9 +92,8 @@ type Verified struct {
 	// Witnessed is how many rows were compared with what the broadcaster logged, and Commands how many commands.
 	Witnessed int64 `json:"witnessed"`
 	Commands  int64 `json:"commands"`
-	// Unlogged are revisions newer than the first one that was logged and not logged themselves: the process was killed just
-	// then, the line has not arrived yet, or it was not the broadcaster who appended.
-	Unlogged []int64 `json:"unlogged,omitempty"`
+	// Unlogged is how many rows and commands of the last minutes were not logged yet.
+	Unlogged int64 `json:"unlogged,omitempty"`
 	// Unsealed is how many rows do not cover their audit records: those of an older broadcaster.
 	Unsealed int64     `json:"unsealed,omitempty"`
 	Problems []Problem `json:"problems"`
@@ -99,29 +108,40 @@ func (v *Verified) tell(revision int64, format string, args ...any) {
 	}
 }
 
+// arrives is how long a log line may take to be where it is read.
+const arrives = 10 * time.Minute
+
 // Verify walks the log from its first row to its head: each row is what its hash was made of, names the hash of the row
 // before and stands where its revision says; its audit record is what the row says; it was logged with this hash, and
-// nothing was logged that is not there. Its memory grows with what was witnessed only. An error means that the store could
-// not be read to its end.
-func Verify(ctx context.Context, store Store, witnessed Witnessed) (Verified, error) {
-	v := Verified{Problems: []Problem{}}
+// nothing was logged that is not there. What is of before the first line that was read cannot be compared. Its memory grows with
+// what was witnessed only. An error means that the store could not be read to its end.
+func Verify(ctx context.Context, store Store, witnessed Witnessed, now time.Time) (Verified, error) {
+	v := verifying{Verified: Verified{Problems: []Problem{}}, witnessed: witnessed, now: now}
 	for row, err := range store.Rows(ctx, history.Span{}) {
 		if err != nil {
-			return v, err
+			return v.Verified, err
 		}
-		v.row(row, witnessed)
+		v.row(row)
 	}
-	v.end(witnessed)
+	v.end()
 	commands, err := store.Commands(ctx)
 	if err != nil {
-		return v, fmt.Errorf("reading the commands: %w", err)
+		return v.Verified, fmt.Errorf("reading the commands: %w", err)
 	}
-	v.commands(commands, witnessed)
-	return v, nil
+	v.commands(commands)
+	return v.Verified, nil
+}
+
+// A verifying is a Verified that is not complete yet.
+type verifying struct {
+	Verified
+	witnessed Witnessed
+	now       time.Time
+	sealed    bool // a row before covers its audit record
 }
 
 // row goes on with the next row.
-func (v *Verified) row(row history.Row, witnessed Witnessed) {
+func (v *verifying) row(row history.Row) {
 	at := row.Revision
 	switch {
 	case wire.Verify(row.Body, row.Hash) != nil:
@@ -134,6 +154,8 @@ func (v *Verified) row(row history.Row, witnessed Witnessed) {
 		v.tell(at, "it was appended to another row than the one before it")
 	}
 	switch {
+	case row.AuditHash == "" && v.sealed:
+		v.tell(at, "it does not cover its audit record, and rows before it do")
 	case row.AuditHash == "":
 		v.Unsealed++
 	case row.Record == nil:
@@ -141,27 +163,37 @@ func (v *Verified) row(row history.Row, witnessed Witnessed) {
 	case wire.Verify(row.Record, row.AuditHash) != nil:
 		v.tell(at, "its audit record is not the one that was written with it")
 	}
-	switch logged := witnessed.Rows[at]; {
-	case len(logged) == 0 && v.Witnessed > 0 && len(v.Unlogged) < maxProblems:
-		v.Unlogged = append(v.Unlogged, at)
-	case len(logged) == 0: // of before the lines that were read
+	v.sealed = v.sealed || row.AuditHash != ""
+	switch logged := v.witnessed.Rows[at]; {
+	case len(logged) == 0:
+		v.unlogged(at, row.Time, "the row")
 	case !slices.Contains(logged, row.Hash):
 		v.tell(at, "the broadcaster logged another hash when it appended it")
-		v.Witnessed++
 	case len(logged) > 1:
 		v.tell(at, "it was appended %d times with different hashes: the table was restored in between", len(logged))
-		v.Witnessed++
-	default:
+	}
+	if len(v.witnessed.Rows[at]) > 0 {
 		v.Witnessed++
 	}
 	v.Rows++
 	v.Head = invalidation.Position{Revision: at, Hash: row.Hash}
 }
 
+// unlogged tells of what nobody logged, unless it is of before the first line that was read, or its line may be on its way.
+func (v *verifying) unlogged(revision int64, when time.Time, what string) {
+	switch since := v.witnessed.Since; {
+	case since.IsZero() || when.Before(since):
+	case v.now.Sub(when) < arrives:
+		v.Unlogged++
+	default:
+		v.tell(revision, "%s was not logged: somebody else wrote it, or its process was killed at that moment", what)
+	}
+}
+
 // end compares the head with what was logged after it.
-func (v *Verified) end(witnessed Witnessed) {
+func (v *verifying) end() {
 	last := v.Head.Revision
-	for revision := range witnessed.Rows {
+	for revision := range v.witnessed.Rows {
 		last = max(last, revision)
 	}
 	if last > v.Head.Revision {
@@ -169,29 +201,24 @@ func (v *Verified) end(witnessed Witnessed) {
 	}
 }
 
-// commands compares the records of commands with what was logged, as far back as that goes.
-func (v *Verified) commands(kept []invalidation.Command, witnessed Witnessed) {
-	missing := map[string]bool{}
-	for id := range witnessed.Commands {
-		missing[id] = true
-	}
-	compared := false
+// commands compares the records of commands with what was logged.
+func (v *verifying) commands(kept []invalidation.Command) {
+	missing := maps.Clone(v.witnessed.Commands)
 	for _, c := range kept {
-		logged, known := witnessed.Commands[c.RequestID]
+		logged, known := missing[c.RequestID]
 		delete(missing, c.RequestID)
 		switch {
-		case !known && !compared: // of before the lines that were read
 		case !known:
-			v.tell(0, "the command %s of %s was not logged", c.Name, c.RequestID)
-		case logged.Name != c.Name || logged.By != c.By || logged.Reason != c.Reason:
-			v.tell(0, "the command %s of %s was logged with another name, person or reason", c.Name, c.RequestID)
+			v.unlogged(0, c.At, fmt.Sprintf("the command %s of %s", c.Name, c.RequestID))
+			continue
+		case !logged.At.Equal(c.At):
+			v.tell(0, "the command %s of %s was logged at another time", c.Name, c.RequestID)
+		case logged.Name != c.Name || logged.About != c.About || logged.By != c.By || logged.Reason != c.Reason:
+			v.tell(0, "the command %s of %s was logged with another name, object, person or reason", c.Name, c.RequestID)
 		}
-		if known {
-			compared = true
-			v.Commands++
-		}
+		v.Commands++
 	}
 	for _, id := range slices.Sorted(maps.Keys(missing)) {
-		v.tell(0, "the command %s of %s was logged, and its record is missing", witnessed.Commands[id].Name, id)
+		v.tell(0, "the command %s of %s was logged, and its record is missing", missing[id].Name, id)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,14 +258,14 @@ func TestAFetchThatItsCheckHasOvertakenIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretcachetest.New(t)
 		fake.Put(password, "first")
-		left := 0
+		var left atomic.Int32
 		secret := newCache(t, fake, func(cfg *secretcache.Config) {
 			cfg.Secrets = lostAtFirst{cfg.Secrets, &left}
 		}).Secret(password).WithTTL(0)
 		wantText(t, secret, "first")
 		fake.Put(password, "second")
 		fake.Advance(nextCheck)
-		left = 1
+		left.Store(1)
 		v, took, err := reading(t, secret, time.Minute)
 		if v.Text() != "second" || took != 0 {
 			t.Errorf("got %q, %v after %v", v.Text(), err, took)

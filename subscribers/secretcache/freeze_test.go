@@ -3,6 +3,7 @@ package secretcache_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,12 +15,11 @@ import (
 // lostAtFirst loses the first requests, as a freeze does: they run into their timeout.
 type lostAtFirst struct {
 	secretcache.Secrets
-	left *int
+	left *atomic.Int32
 }
 
 func (s lostAtFirst) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
-	if *s.left > 0 {
-		*s.left--
+	if s.left.Add(-1) >= 0 {
 		<-ctx.Done()
 		return secretcache.Fetched{}, ctx.Err()
 	}
@@ -43,7 +43,8 @@ func TestAFetchLeftOnItsWayIsNotTheNextReadersFault(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fake := secretcachetest.New(t)
 				fake.Put(password, "first")
-				lost := 1
+				var lost atomic.Int32
+				lost.Store(1)
 				cache := newCache(t, fake, func(cfg *secretcache.Config) {
 					cfg.Secrets, cfg.Clock = lostAtFirst{cfg.Secrets, &lost}, nil
 				})

@@ -15,6 +15,7 @@ import (
 
 	lambdahost "github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history/historytest"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
@@ -49,6 +50,7 @@ func BenchmarkHistory(b *testing.B) {
 	for name, command := range map[string]string{
 		"status": "status", "status-secret": "status wide/password", "status-at": "status wide/password --at 1h", "status-service": "status --service service-0",
 		"changes": "changes --since 1000h --json", "missed": "missed --since 1000h", "wait": "wait wide/password --within 1s",
+		"audit": "audit --format html", "audit-verify": "audit verify --log " + logOf(b, h),
 	} {
 		b.Run(fmt.Sprintf("%s/changes=%d", name, changes), func(b *testing.B) {
 			most := 0.0
@@ -63,6 +65,26 @@ func BenchmarkHistory(b *testing.B) {
 			}
 		})
 	}
+}
+
+// logOf writes what the broadcaster would have logged as it appended, and returns the file.
+func logOf(b *testing.B, h *historytest.History) string {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "log.jsonl")
+	file, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for row, err := range h.Store.Rows(b.Context(), history.Span{}) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		fmt.Fprintf(file, `{"time":%q,"msg":"appended","revision":%d,"hash":%q}`+"\n", row.Time.Format(time.RFC3339Nano), row.Revision, row.Hash)
+	}
+	if err := file.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return path
 }
 
 // peakOf runs a command and returns how many megabytes it had at the most, as the kernel has seen until just before its end.

@@ -31,6 +31,9 @@ type environment struct {
 	stale   int64 // reads that only an exception excuses
 	cut     int64 // reads that were answered although their deadline had passed
 
+	stood string    // the row that it was last seen to have applied
+	leapt time.Time // when it was last seen to have begun at the head
+
 	underway atomic.Int64 // requests and answers
 }
 
@@ -251,6 +254,10 @@ func (e *environment) observe(name string) observation {
 	hash, counts := e.client.appliedHash(), e.client.counts()
 	e.w.mu.Lock()
 	defer e.w.mu.Unlock()
+	if e.w.history.leaps(e.stood, hash) {
+		e.leapt = time.Now()
+	}
+	e.stood = hash
 	return observation{time.Now(), e.w.history.appliedBy(hash, name), counts.Uncertain + counts.Outdated}
 }
 

@@ -146,6 +146,30 @@ func (h *history) coveredThroughout(name string, from, to time.Time) int {
 	return m
 }
 
+// behind is how many rows a check applies one by one; further behind, a client begins at the head.
+const behind = 100
+
+// leaps reports whether whoever went from one row to another may not have read all that is between them.
+func (h *history) leaps(from, to string) bool {
+	for range behind {
+		if to == from {
+			return false
+		}
+		to = h.previous[to]
+	}
+	return to != from
+}
+
+// toldAt returns when the log first told of a secret's moment, or of a later one.
+func (h *history) toldAt(name string, moment int) time.Time {
+	for _, c := range h.covered[name] {
+		if c.moment >= moment {
+			return c.from
+		}
+	}
+	return time.Time{}
+}
+
 // appliedBy returns how far whoever stands at the row with this hash knows of a secret; -1 is nothing.
 func (h *history) appliedBy(hash, name string) int {
 	if m, ok := h.applied[hash][name]; ok {

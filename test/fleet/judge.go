@@ -77,9 +77,11 @@ func (w *world) judge(e *environment, name string, before, after observation, r 
 			where(forwards, "it went backwards")
 		}
 	}
-	// G2: a deleted secret is not served once the deletion is known, exception or not, until it is known to be there again.
+	// G2: a deleted secret is not served once the deletion is known, exception or not, until it is known to be there again. Who
+	// begins at the head has not read of a deletion of more than a minute before.
 	deleted := func(applied int) bool { return applied > served && h.moments[name][applied].version == "" }
-	if deleted(before.applied) && deleted(after.applied) {
+	unread := excused && e.leapt.Sub(h.toldAt(name, after.applied)) > time.Minute
+	if deleted(before.applied) && deleted(after.applied) && !unread {
 		where(noWorse, "its deletion was known")
 	}
 	// G1: a version that was current at or after now − CheckEvery − (time from the change to its append).

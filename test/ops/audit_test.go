@@ -58,11 +58,14 @@ func theEvidenceIsWhole(w *world) {
 		t.Errorf("of before there was anything: %s", got)
 	}
 
+	if code, _, stderr := w.command(on("invalidate", "no/such-secret", "--reason", "INC-4711: it failed")...); code != 1 {
+		t.Errorf("of a secret that is not there: exit code %d, %s", code, stderr)
+	}
 	file := filepath.Join(w.dir, "archived-log.jsonl")
 	if err := os.WriteFile(file, []byte(w.written()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want := "3 rows up to revision 3, hash " + w.row(3).Hash + "\n3 of them and 2 commands compared with the broadcaster's log lines\n"
+	want := "ok: 3 rows up to revision 3, hash " + w.row(3).Hash + "\n3 of them and 3 commands compared with the broadcaster's log lines\n"
 	if got := w.succeed(on("audit", "verify", "--log", file)...); got != want {
 		t.Errorf("verified: %s, want %s", got, want)
 	}

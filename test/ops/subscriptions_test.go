@@ -204,7 +204,7 @@ func (w *world) lose(partition string) {
 // tenThousandSubscriptions are planned, applied and listed like few: what it costs is written to the test's log.
 func tenThousandSubscriptions(w *world) {
 	t := w.T
-	w.beginWithMail()
+	w.begin()
 	text := strings.Builder{}
 	text.WriteString(manifest)
 	const services = 10_000
@@ -223,7 +223,7 @@ func tenThousandSubscriptions(w *world) {
 		cmd.Env = w.oncall()
 		began := time.Now()
 		out, err := cmd.Output()
-		if failed := new(exec.ExitError); err != nil && (args[0] != "drift" || !errors.As(err, &failed) || !strings.Contains(string(failed.Stderr), "not used: 10001")) {
+		if failed := new(exec.ExitError); err != nil && (args[0] != "drift" || !errors.As(err, &failed) || !strings.Contains(string(failed.Stderr), "not used: 10000")) {
 			t.Fatalf("%s: %v\n%.500s", args[0], err, out)
 		}
 		usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)

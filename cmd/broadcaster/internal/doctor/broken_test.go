@@ -135,7 +135,7 @@ func troubles() []trouble {
 				_, err := d.sqs.PurgeQueue(d.Context(), &sqs.PurgeQueueInput{QueueUrl: &d.parked})
 				d.must(err)
 			},
-			[]string{"dead-letter queue: 1 messages are parked…→ aws sqs start-message-move-task --source-arn arn:aws:sqs:"},
+			[]string{"dead-letter queue: …messages are parked…→ aws sqs start-message-move-task --source-arn arn:aws:sqs:"},
 		},
 		{
 			"the rule is disabled",
