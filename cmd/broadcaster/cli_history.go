@@ -27,7 +27,7 @@ func (p place) reader(ctx context.Context, now func() time.Time) (deployment, *h
 		return d, nil, err
 	}
 	r, err := history.New(history.Config{
-		Env: p.env, Domain: p.domain, Store: d.store, Reports: d.reports,
+		Env: p.env, Domain: p.domain, Store: d.store, Reports: d.reports, Manifests: d.store,
 		Timeouts: lambda.NewFunctions(awslambda.NewFromConfig(d.aws)), Now: now,
 	})
 	return d, r, err

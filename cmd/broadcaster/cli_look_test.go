@@ -85,6 +85,22 @@ func TestWhatIsNextIsACommand(t *testing.T) {
 	}
 }
 
+// TestAServiceThatIsNotSubscribedAnyMore is neither missed nor waited for, and both say so.
+func TestAServiceThatIsNotSubscribedAnyMore(t *testing.T) {
+	p := newPast(t)
+	row := p.Moved(neonLogin, 1, day("10:00:00"))
+	p.Deliver(row, historytest.Acked(row, "payments-api", "7f3c01", time.Second, wire.Applied), historytest.Owed(row, "ghost", 0, invalidation.Undelivered, invalidation.NoFunction))
+	p.Holds(invalidation.Holding{At: day("10:10:00")}, "payments-api")
+	for command, want := range map[string]string{
+		"missed":                      "1 delivery to services that are no longer subscribed, so nothing is missing: revision 1\n  services: ghost\n",
+		"wait neon/connection-string": "ghost: no longer subscribed\n",
+	} {
+		if stdout, stderr := p.show(t, example{command: command}); !strings.Contains(stdout, want) || strings.Count(stdout, "ghost") != 1 || stderr != "" {
+			t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+		}
+	}
+}
+
 // TestAnEmptyDomain: nothing is a finding too.
 func TestAnEmptyDomain(t *testing.T) {
 	p := newPast(t)

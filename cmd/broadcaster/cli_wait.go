@@ -98,6 +98,9 @@ func printWaited(out io.Writer, is history.Waited, now time.Time) {
 	for _, s := range is.Services {
 		fmt.Fprintf(out, "%s: %s\n", s.Service, awaitingText(s, now))
 	}
+	for _, service := range is.Unsubscribed {
+		fmt.Fprintf(out, "%s: no longer subscribed\n", service)
+	}
 	for _, text := range is.Assumed {
 		fmt.Fprintln(out, "assumed: "+text)
 	}

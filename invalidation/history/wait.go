@@ -53,6 +53,9 @@ type Waited struct {
 	// Problem says what is missing that is no service's matter.
 	Problem  string     `json:"problem,omitempty"`
 	Services []Awaiting `json:"services"`
+	// Unsubscribed are services that the change was for and that are not subscribed any more: what became of their deliveries
+	// counts for nothing. One that reports that it holds the secret is among Services all the same.
+	Unsubscribed []string `json:"unsubscribed,omitempty"`
 	// Assumed says what could not be found out, and what was assumed in its place.
 	Assumed []string `json:"assumed,omitempty"`
 
@@ -129,6 +132,7 @@ type waiter struct {
 	until    time.Time
 	timeouts map[string]timeout // of functions, as far as they were looked at
 
+	holds    subscribed
 	position invalidation.Position // that was looked at last
 	seen     time.Time             // when it was first
 }
@@ -176,10 +180,11 @@ func (w *waiter) look(ctx context.Context, now time.Time) (Waited, error) {
 	if latest := row.Time.Add(appendWithin); latest.Before(appended) {
 		appended = latest
 	}
-	audience, open, err := w.audience(ctx, row, change, snapshot.Head.Revision)
+	audience, unsubscribed, open, err := w.audience(ctx, row, change, snapshot.Head.Revision)
 	if err != nil {
 		return is, err
 	}
+	is.Unsubscribed = unsubscribed
 	w.judge(&is, audience, open, appended, now)
 	return is, nil
 }
