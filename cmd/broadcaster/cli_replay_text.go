@@ -28,6 +28,9 @@ type replayReport struct {
 	Selected   int      `json:"selected,omitempty"`
 	Revision   int64    `json:"revision,omitempty"`
 	Deliveries []sentTo `json:"deliveries,omitempty"`
+	// Pending counts the selected deliveries that need no replay, Paused those of them that a pause holds back.
+	Pending int `json:"pending,omitempty"`
+	Paused  int `json:"paused,omitempty"`
 
 	Redrive *redriven        `json:"redrive,omitempty"` // of the dead-letter queue
 	Archive *archiveReplayed `json:"archive,omitempty"`
@@ -93,14 +96,21 @@ func (r *replaying) print(p replayReport) error {
 	case p.Archive != nil:
 		return p.printArchive(r)
 	case p.Selected == 0:
-		_, err := fmt.Fprintln(r.out, "no delivery failed among those selected: there is nothing to send again")
-		return err
+		fmt.Fprintln(r.out, "no delivery failed among those selected: there is nothing to send again")
+	default:
+		p.printDeliveries(r)
 	}
-	return p.printDeliveries(r)
+	if tried := p.Pending - p.Paused; tried > 0 {
+		fmt.Fprintf(r.out, "%s pending: tried again without a replay\n", counted(tried, "delivery"))
+	}
+	if p.Paused > 0 {
+		fmt.Fprintf(r.out, "%s held back by a pause\nnext: broadcaster resume --env %s --domain %s --reason REASON\n", counted(p.Paused, "delivery"), p.Env, p.Domain)
+	}
+	return nil
 }
 
 // printDeliveries is a table of what one push of the newest revision was to do for whom.
-func (p replayReport) printDeliveries(r *replaying) error {
+func (p replayReport) printDeliveries(r *replaying) {
 	sent := 0
 	for _, d := range p.Deliveries {
 		if d.Left == "" {
@@ -130,7 +140,6 @@ func (p replayReport) printDeliveries(r *replaying) error {
 	for _, l := range lines {
 		t.print(l.service, functionText(l.function), l.outcome, ranges(revisions[l]))
 	}
-	return nil
 }
 
 // ranges writes ascending numbers as 3-5, 9.
