@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -232,7 +233,8 @@ func TestWaitingForWhatComes(t *testing.T) {
 	p.Deliver(row, historytest.Acked(row, "payments-api", "7f3c01", time.Second, wire.Applied))
 	began := time.Now()
 	code, stdout, stderr := cliNow(t, "wait neon/connection-string"+here)
-	if took := time.Since(began); code != exitDone || took < 2*time.Second || !strings.Contains(stdout, "payments-api: acknowledged, expected ") {
+	if took := time.Since(began); code != exitDone || took < 2*time.Second || !strings.Contains(stdout, "payments-api: acknowledged, expected ") ||
+		!regexp.MustCompile(`^waiting: expected \S+, in \S+; certain \S+, in \S+\n$`).MatchString(stderr) {
 		t.Errorf("after %v: exit code %d\n%s%s", took, code, stdout, stderr)
 	}
 	code, stdout, stderr = cliNow(t, "wait neon/connection-string --certain --within 1s --json"+here)
@@ -240,8 +242,22 @@ func TestWaitingForWhatComes(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	code, _, stderr = cliNow(t, "wait redis/password --within 100ms"+here)
-	if code != exitNotYet || stderr != "broadcaster: not yet: 100ms were given\n" {
+	if code != exitNotYet || stderr != "waiting: the broadcaster has never seen the secret\nbroadcaster: not yet: 100ms were given\n" {
 		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// TestWaitingIsInterrupted, after it has said what it waits for.
+func TestWaitingIsInterrupted(t *testing.T) {
+	p := newPast(t)
+	p.Moved(neonLogin, 1, time.Now().Add(-time.Second))
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	out, errs := &interrupting{}, &interrupting{lines: 1, stop: stop}
+	code := run(ctx, strings.Fields("wait neon/connection-string --certain"+here), stdio{in: strings.NewReader(""), out: out, err: errs, now: time.Now})
+	if code != exitNotYet || !strings.Contains(out.String(), "missing   its fan-out is under way") ||
+		!regexp.MustCompile(`^waiting: expected not while something is missing; certain \S+, in \S+\nbroadcaster: not yet: interrupted\n$`).MatchString(errs.String()) {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }
 

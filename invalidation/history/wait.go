@@ -33,6 +33,8 @@ type Awaited struct {
 	AllowNone bool
 	// Within bounds the waiting. Zero: as long as the context.
 	Within time.Duration
+	// Waiting is told what a look came to before Wait goes on waiting. Nil: nobody is.
+	Waiting func(Waited)
 }
 
 // Waited is what a look came to.
@@ -107,6 +109,9 @@ func (r *Reader) Wait(ctx context.Context, a Awaited) (Waited, error) {
 		}
 		if a.Within > 0 && w.until.Before(again) {
 			again = w.until
+		}
+		if a.Waiting != nil {
+			a.Waiting(is)
 		}
 		if err := sleep(ctx, again.Sub(now)); err != nil {
 			return is, fmt.Errorf("%w: %w", ErrNotYet, err)

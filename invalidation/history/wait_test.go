@@ -340,7 +340,13 @@ func TestWaitFollowsWhatComes(t *testing.T) {
 			row = h.Moved(neon, 2, time.Now().Add(-900*time.Millisecond)) // at 6.5 s
 			h.Deliver(row, historytest.Acked(row, "api", "e1", time.Second, wire.Applied))
 		}()
-		is, err := readerOf(t, on(h)).Wait(t.Context(), history.Awaited{Name: historytest.Name(neon), Within: time.Minute})
+		var told []string
+		is, err := readerOf(t, on(h)).Wait(t.Context(), history.Awaited{Name: historytest.Name(neon), Within: time.Minute, Waiting: func(is history.Waited) {
+			told = append(told, fmt.Sprint(is.Revision, " ", is.Problem))
+		}})
+		if len(told) == 0 || told[0] != "0 the broadcaster has never seen the secret" || told[len(told)-1] != "2 " {
+			t.Errorf("told %q", told)
+		}
 		if err != nil || is.Revision != 2 || is.Version != historytest.Version(2) {
 			t.Errorf("%+v, %v", is, err)
 		}
