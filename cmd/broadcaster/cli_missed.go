@@ -31,6 +31,9 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
   broadcaster missed --since 2h --env prod --domain payments --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !from.time(now()).Before(now()) {
+				return usageError{"--since must be before now"}
+			}
 			d, r, err := where.reader(cmd.Context(), now)
 			if err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
@@ -16,7 +17,7 @@ import (
 func cli(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, stdio{in: strings.NewReader(""), out: &out, err: &errs})
+	code = run(t.Context(), args, stdio{in: strings.NewReader(""), out: &out, err: &errs, now: time.Now})
 	return code, out.String(), errs.String()
 }
 
