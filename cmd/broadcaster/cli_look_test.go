@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
@@ -98,7 +100,7 @@ func TestAServiceThatIsNotSubscribedAnyMore(t *testing.T) {
 	p.Deliver(row, historytest.Acked(row, "payments-api", "7f3c01", time.Second, wire.Applied), historytest.Owed(row, "ghost", 0, invalidation.Undelivered, invalidation.NoFunction))
 	p.Holds(invalidation.Holding{At: day("10:10:00")}, "payments-api")
 	for command, want := range map[string]string{
-		"missed":                      "1 delivery to services that are no longer subscribed, so nothing is missing: revision 1\n  services: ghost\n",
+		"missed":                      "1 delivery to services that are no longer subscribed, so nothing is missing: revision 1\n  services:  ghost\n",
 		"wait neon/connection-string": "ghost: no longer subscribed\n",
 	} {
 		if stdout, stderr := p.show(t, example{command: command}); !strings.Contains(stdout, want) || strings.Count(stdout, "ghost") != 1 || stderr != "" {
@@ -335,11 +337,47 @@ func TestATimeFlag(t *testing.T) {
 	}
 }
 
-// TestWhatIsCut: a table is cut where it would be too wide, not the last column.
+// TestALargeDomainIsReadable: however many services fail, what is told of them is a page, and 100 columns wide.
+func TestALargeDomainIsReadable(t *testing.T) {
+	p := newPast(t)
+	row := p.Moved(neonLogin, 1, day("10:00:00"))
+	var deliveries []invalidation.Delivery
+	for n := range 40 {
+		deliveries = append(deliveries, historytest.Owed(row, fmt.Sprintf("a-service-whose-name-is-long-%02d", n), 0, invalidation.Undelivered, invalidation.Throttled))
+	}
+	p.Deliver(row, deliveries...)
+	for command, want := range map[string]string{
+		"missed":                        "\n             a-service-whose-name-is-long-02, ", // goes on below itself
+		"status neon/connection-string": "and 30 more failing: --json has them all\n",
+		"wait neon/connection-string":   "and 30 more missing: --json has them all\n",
+	} {
+		e := example{command: command}
+		if strings.HasPrefix(command, "wait") {
+			e.code = exitNotYet
+		}
+		stdout, _ := p.show(t, e)
+		if !strings.Contains(stdout, want) || strings.Count(stdout, "\n") > 80 {
+			t.Errorf("%s:\n%s", command, stdout)
+		}
+		for line := range strings.Lines(stdout) {
+			if n := utf8.RuneCountInString(line); n > columns+1 && !strings.Contains(line, "next: ") {
+				t.Errorf("%s: %d columns: %s", command, n-1, line)
+			}
+		}
+	}
+}
+
+// TestWhatIsCut: a table is cut where it would be too wide; its last column goes on below itself.
 func TestWhatIsCut(t *testing.T) {
 	var out interrupting
 	table{&out, []int{5, 3}}.print("abcdefgh", "é", "what is last")
 	if want := "abcd…  é    what is last\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+	out.Reset()
+	long := strings.Repeat("x", 60)
+	table{&out, []int{5}}.print("a", "what is last "+long+" "+long+long+" ends")
+	if want := "a      what is last " + long + "\n       " + long + long + "\n       ends\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }

@@ -59,22 +59,23 @@ func printMissed(out io.Writer, where place, groups []history.Group, now time.Ti
 	if len(groups) == 0 {
 		fmt.Fprintln(out, "Nothing was missed.")
 	}
+	t := table{out, []int{11}}
 	for i, g := range groups {
 		if i > 0 {
 			fmt.Fprintln(out)
 		}
 		fmt.Fprintln(out, groupText(g, now))
 		if len(g.Services) > 0 {
-			fmt.Fprintln(out, "  services: "+some(g.Services, g.More))
+			t.print("  services:", some(g.Services, g.More))
 		}
 		if len(g.Secrets) > 0 {
 			for i, name := range g.Secrets {
 				g.Secrets[i] = where.short(name)
 			}
-			fmt.Fprintln(out, "  secrets:  "+some(g.Secrets, g.More))
+			t.print("  secrets:", some(g.Secrets, g.More))
 		}
 		if g.Next != "" {
-			fmt.Fprintln(out, "  next:     "+g.Next)
+			fmt.Fprintln(out, "  next:      "+g.Next)
 		}
 	}
 }

@@ -135,7 +135,8 @@ func TestTheSummaryOfAReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(r.out)
-	want := `replay from store of prod/payments, 2026-11-23T10:00:00Z, by ` + oncall + `
+	want := `replay from store of prod/payments, 2026-11-23T10:00:00Z
+by:     ` + oncall + `
 reason: INC-4711
 5 of 7 failed deliveries were sent again, as revision 12, which is current, once to each function
 
@@ -144,6 +145,7 @@ a-very-long-name-a-ve…  a-very-long-name-a-very-l…  pending: throttled      
 payments-api            payments-api:live           acknowledged                  3-5, 9
 payments-batch          payments-batch              left: it is acknowledged      9
 payments-batch          payments-batch              left: the service is not su…  10
+left: the service is not subscribed any more
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -82,11 +83,11 @@ func (r *replaying) print(p replayReport) error {
 	if p.DryRun {
 		did = "dry run of a replay"
 	}
-	by := ""
+	fmt.Fprintf(r.out, "%s from %s of %s/%s, %s\n", did, p.From, p.Env, p.Domain, p.At.Format(time.RFC3339))
 	if p.By != "" {
-		by = ", by " + p.By
+		fmt.Fprintln(r.out, "by:     "+p.By)
 	}
-	fmt.Fprintf(r.out, "%s from %s of %s/%s, %s%s\nreason: %s\n", did, p.From, p.Env, p.Domain, p.At.Format(time.RFC3339), by, p.Reason)
+	fmt.Fprintln(r.out, "reason: "+p.Reason)
 	if p.Problem != "" {
 		fmt.Fprintln(r.out, "problem: "+p.Problem)
 	}
@@ -124,7 +125,10 @@ func (p replayReport) printDeliveries(r *replaying) {
 	fmt.Fprintf(r.out, "%d of %d failed deliveries %s again, as revision %d, which is current, once to each function\n\n", sent, p.Selected, verb, p.Revision)
 	type line struct{ service, function, outcome string }
 	revisions := map[line][]int64{}
-	var lines []line
+	var (
+		lines []line
+		cut   []string // outcomes that do not fit into the table
+	)
 	for _, d := range p.Deliveries {
 		l := line{d.Service, d.Function, d.outcome(p.DryRun)}
 		if revisions[l] == nil {
@@ -135,10 +139,18 @@ func (p replayReport) printDeliveries(r *replaying) {
 	slices.SortFunc(lines, func(a, b line) int {
 		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.function, b.function), cmp.Compare(a.outcome, b.outcome))
 	})
-	t := table{r.out, []int{22, 26, 28, 16}}
+	const wide = 28
+	t := table{r.out, []int{22, 26, wide, 16}}
 	t.print("SERVICE", "FUNCTION", "OUTCOME", "REVISIONS")
 	for _, l := range lines {
 		t.print(l.service, functionText(l.function), l.outcome, ranges(revisions[l]))
+		if utf8.RuneCountInString(l.outcome) > wide {
+			cut = append(cut, l.outcome)
+		}
+	}
+	slices.Sort(cut)
+	for _, outcome := range slices.Compact(cut) {
+		fmt.Fprintln(r.out, outcome)
 	}
 }
 

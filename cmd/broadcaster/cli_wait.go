@@ -121,15 +121,25 @@ func printWaited(out io.Writer, is history.Waited, now time.Time) {
 	if is.Problem != "" {
 		t.print("  missing", is.Problem)
 	}
+	var missing, expected, unsubscribed, assumed []string
 	for _, s := range is.Services {
-		fmt.Fprintf(out, "%s: %s\n", s.Service, awaitingText(s, now))
+		text := s.Service + ": " + awaitingText(s, now)
+		if s.Missing != "" {
+			missing = append(missing, text)
+		} else {
+			expected = append(expected, text)
+		}
 	}
 	for _, service := range is.Unsubscribed {
-		fmt.Fprintf(out, "%s: no longer subscribed\n", service)
+		unsubscribed = append(unsubscribed, service+": no longer subscribed")
 	}
 	for _, text := range is.Assumed {
-		fmt.Fprintln(out, "assumed: "+text)
+		assumed = append(assumed, "assumed: "+text)
 	}
+	printFew(out, missing, "missing")
+	printFew(out, expected, "expected")
+	printFew(out, unsubscribed, "no longer subscribed")
+	printFew(out, assumed, "assumed")
 }
 
 func awaitingText(s history.Awaiting, now time.Time) string {
