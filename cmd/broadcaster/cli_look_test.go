@@ -109,6 +109,17 @@ func TestAServiceThatIsNotSubscribedAnyMore(t *testing.T) {
 	}
 }
 
+// TestAFunctionThatThereIsNot is explained, and has no log lines.
+func TestAFunctionThatThereIsNot(t *testing.T) {
+	p := newPast(t)
+	row := p.Moved(neonLogin, 1, day("10:00:00"))
+	p.Deliver(row, historytest.Owed(row, "ghost", 0, invalidation.Undelivered, invalidation.NoFunction))
+	stdout, _ := p.show(t, example{command: "status --service ghost"})
+	if !strings.Contains(stdout, "neon/connection-string: no-function: there is no such function; correct the manifest, ") || strings.Contains(stdout, "aws logs") {
+		t.Errorf("got\n%s", stdout)
+	}
+}
+
 // TestAnEmptyDomain: nothing is a finding too.
 func TestAnEmptyDomain(t *testing.T) {
 	p := newPast(t)

@@ -102,7 +102,7 @@ func (m *member) addDelivery(d invalidation.Delivery, change wire.Change) {
 	switch outcome := outcomeIn(d.Ack, change.Name); {
 	case d.Outcome == invalidation.Undelivered:
 		m.failed = true
-		m.missing = fmt.Sprintf("the push to %s failed: %s", d.Function, cmp.Or(d.Error, string(d.Reason)))
+		m.missing = fmt.Sprintf("the push to %s failed: %s", d.Function, whyOf(d))
 	case d.Outcome == invalidation.Pending && m.missing == "":
 		m.missing = fmt.Sprintf("the push to %s is pending: %s", d.Function, cmp.Or(string(d.Reason), "it is under way"))
 	case d.Outcome == invalidation.Acknowledged && outcome.Outcome == wire.Observed && m.missing == "":

@@ -168,7 +168,7 @@ func TestWait(t *testing.T) {
 			unsubscribed: "ghost",
 		},
 		{
-			name: "a deployment brought a manifest that is not written down yet", missing: "the push to new failed",
+			name: "a deployment brought a manifest that is not written down yet", missing: "the push to new failed: no-function: there is no such function; correct the manifest",
 			write: func(h *historytest.History, row wire.Row) {
 				h.Deliver(row, historytest.Acked(row, "api", "e1", 0, wire.Applied), historytest.Owed(row, "new", 0, invalidation.Undelivered, invalidation.NoFunction))
 				h.Holds(invalidation.Holding{Packaged: true, At: row.Time.Add(-time.Hour)}, "api")
