@@ -71,7 +71,8 @@ func TestTheJSONOfWhatIsDoneElsewhereIsAsDocumented(t *testing.T) {
 	documented(t, "replay-archive", archived, "", "")
 
 	documented(t, "doctor", found([]doctor.Finding{
-		{Check: "queue", OK: true}, {Check: "canary", OK: true, Note: "there is none"},
+		{Check: "queue", OK: true},
+		{Check: "canary", OK: true, Note: "there is none"},
 		{Check: "event source", Problem: "it is disabled: no message is handled", Fix: "aws lambda update-event-source-mapping --uuid u --enabled"},
 	}), "", "")
 }
