@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -36,15 +37,15 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
   broadcaster changes --since 2026-11-23T09:00:00Z --until 2026-11-23T10:00:00Z --env prod --domain payments --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			begin, end := from.time(now()), cmp.Or(until.time(now()), now())
+			if !begin.Before(end) {
+				return usageError{"--since must be before --until, and before now"}
+			}
 			_, r, err := where.reader(cmd.Context(), now)
 			if err != nil {
 				return err
 			}
-			end := now()
-			if until.set() {
-				end = until.time(now())
-			}
-			all := r.Changes(cmd.Context(), from.time(now()), end)
+			all := r.Changes(cmd.Context(), begin, end)
 			if asJSON {
 				return printArray(cmd.OutOrStdout(), "changes", all)
 			}

@@ -27,7 +27,7 @@ func (p place) reader(ctx context.Context, now func() time.Time) (deployment, *h
 		return d, nil, err
 	}
 	r, err := history.New(history.Config{
-		Env: p.env, Domain: p.domain, Store: d.store, Reports: d.reports,
+		Env: p.env, Domain: p.domain, Store: d.store, Reports: d.reports, Manifests: d.store,
 		Timeouts: lambda.NewFunctions(awslambda.NewFromConfig(d.aws)), Now: now,
 	})
 	return d, r, err
@@ -178,14 +178,19 @@ type table struct {
 	widths []int
 }
 
-// print prints a row. What does not fit is cut, but for the last column.
+// columns is how wide what is printed is, if the words are not longer than that.
+const columns = 100
+
+// print prints a row. What does not fit is cut; the last column goes on below itself.
 func (t table) print(cells ...string) {
 	var line strings.Builder
+	indent := 0
 	for i, cell := range cells {
 		if i == len(t.widths) {
-			line.WriteString(cell)
+			line.WriteString(strings.Join(wrap(cell, columns-indent), "\n"+strings.Repeat(" ", indent)))
 			break
 		}
+		indent += t.widths[i] + 2
 		n := utf8.RuneCountInString(cell)
 		if n > t.widths[i] {
 			cell, n = string([]rune(cell)[:t.widths[i]-1])+"…", t.widths[i]
@@ -193,6 +198,21 @@ func (t table) print(cells ...string) {
 		line.WriteString(cell + strings.Repeat(" ", t.widths[i]-n+2))
 	}
 	fmt.Fprintln(t.out, strings.TrimRight(line.String(), " "))
+}
+
+// wrap breaks a text at spaces into lines that are not wider than that, but for a longer word.
+func wrap(text string, width int) []string {
+	lines := []string{""}
+	for _, word := range strings.SplitAfter(text, " ") {
+		last := &lines[len(lines)-1]
+		if n := utf8.RuneCountInString(*last + strings.TrimRight(word, " ")); *last != "" && n > width {
+			*last = strings.TrimRight(*last, " ")
+			lines = append(lines, word)
+			continue
+		}
+		*last += word
+	}
+	return lines
 }
 
 // some lists names, and how many more there are.

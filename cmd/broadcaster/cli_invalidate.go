@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -31,7 +32,7 @@ no version yet, has nothing to fetch, and that is said. SECRET is its full name,
 it, or its ARN. It changes no secret: after a leak, rotate first. Each time is recorded, and announced anew. Who, when
 and why is recorded as with broadcaster pause.
 
-Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
+Exit codes: 0 done, 1 failed or a delivery failed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster invalidate neon/connection-string --env prod --domain payments --reason 'INC-4711: it was in a log'
   broadcaster invalidate /bank/prod/payments/neon/password --env prod --domain payments --reason 'try it' --dry-run`,
 		Args:              oneSecret,
@@ -47,15 +48,31 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), answer)
+				err = printJSON(cmd.OutOrStdout(), answer)
+			} else {
+				err = answer.print(cmd.OutOrStdout(), where)
 			}
-			return answer.print(cmd.OutOrStdout(), where)
+			return errors.Join(err, answer.failed())
 		},
 	}
 	where.flags(cmd)
 	o.flags(cmd)
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// failed is an error if a delivery failed.
+func (a invalidateAnswer) failed() error {
+	n := 0
+	for _, d := range a.Deliveries {
+		if d.Outcome == invalidation.Undelivered && !a.DryRun {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s failed: broadcaster missed says what to do next", counted(n, "delivery"))
 }
 
 // print says what was announced, to whom, and what to do next.

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
@@ -28,13 +31,18 @@ func TestLookingInTheWrongWay(t *testing.T) {
 		"status --at 30m" + here:                             "--at is about a secret: name it",
 		"status neon/password --at yesterday" + here:         "must be how long ago, as 30m or 7d, or a time, as 2026-11-23 or 2026-11-23T10:00:00Z",
 		"status neon/password --watch --at 30m" + here:       "--watch does not go with --at",
-		"status":                                 "name the broadcaster with --env and --domain",
-		"changes now" + here:                     "broadcaster changes takes no argument",
-		"changes --since -5m" + here:             "must be how long ago, as 30m or 7d, or a time",
-		"missed now" + here:                      "broadcaster missed takes no argument",
-		"wait" + here:                            "broadcaster wait takes one secret: its name, what follows /bank/{env}/{domain}/, or its ARN",
-		"wait neon/password --within -1s" + here: "--within must not be negative",
-		"tail --last -1" + here:                  "--last must not be negative",
+		"status":                   "name the broadcaster with --env and --domain",
+		"status --service=" + here: "--service must be a service's name",
+		"status neon/password --at 2300-01-01" + here: "--at must not be in the future",
+		"changes --since 1m --until 2h" + here:        "--since must be before --until, and before now",
+		"changes --since 2300-01-01" + here:           "--since must be before --until, and before now",
+		"missed --since 2300-01-01" + here:            "--since must be before now",
+		"changes now" + here:                          "broadcaster changes takes no argument",
+		"changes --since -5m" + here:                  "must be how long ago, as 30m or 7d, or a time",
+		"missed now" + here:                           "broadcaster missed takes no argument",
+		"wait" + here:                                 "broadcaster wait takes one secret: its name, what follows /bank/{env}/{domain}/, or its ARN",
+		"wait neon/password --within -1s" + here:      "--within must not be negative",
+		"tail --last -1" + here:                       "--last must not be negative",
 	} {
 		if code, stdout, stderr := cli(t, strings.Fields(command)...); code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q", command, code, stdout, stderr)
@@ -114,6 +122,33 @@ func TestWhatIsNextIsACommand(t *testing.T) {
 		if err != nil || !is.Runnable() {
 			t.Errorf("%s: %v", c[1], err)
 		}
+	}
+}
+
+// TestAServiceThatIsNotSubscribedAnyMore is neither missed nor waited for, and both say so.
+func TestAServiceThatIsNotSubscribedAnyMore(t *testing.T) {
+	p := newPast(t)
+	row := p.Moved(neonLogin, 1, day("10:00:00"))
+	p.Deliver(row, historytest.Acked(row, "payments-api", "7f3c01", time.Second, wire.Applied), historytest.Owed(row, "ghost", 0, invalidation.Undelivered, invalidation.NoFunction))
+	p.Holds(invalidation.Holding{At: day("10:10:00")}, "payments-api")
+	for command, want := range map[string]string{
+		"missed":                      "1 delivery to services that are no longer subscribed, so nothing is missing: revision 1\n  services:  ghost\n",
+		"wait neon/connection-string": "ghost: no longer subscribed\n",
+	} {
+		if stdout, stderr := p.show(t, example{command: command}); !strings.Contains(stdout, want) || strings.Count(stdout, "ghost") != 1 || stderr != "" {
+			t.Errorf("%s: stdout %q, stderr %q", command, stdout, stderr)
+		}
+	}
+}
+
+// TestAFunctionThatThereIsNot is explained, and has no log lines.
+func TestAFunctionThatThereIsNot(t *testing.T) {
+	p := newPast(t)
+	row := p.Moved(neonLogin, 1, day("10:00:00"))
+	p.Deliver(row, historytest.Owed(row, "ghost", 0, invalidation.Undelivered, invalidation.NoFunction))
+	stdout, _ := p.show(t, example{command: "status --service ghost"})
+	if !strings.Contains(stdout, "neon/connection-string: no-function: there is no such function; correct the manifest, ") || strings.Contains(stdout, "aws logs") {
+		t.Errorf("got\n%s", stdout)
 	}
 }
 
@@ -286,7 +321,8 @@ func TestWaitingForWhatComes(t *testing.T) {
 	p.Deliver(row, historytest.Acked(row, "payments-api", "7f3c01", time.Second, wire.Applied))
 	began := time.Now()
 	code, stdout, stderr := cliNow(t, "wait neon/connection-string"+here)
-	if took := time.Since(began); code != exitDone || took < 2*time.Second || !strings.Contains(stdout, "payments-api: acknowledged, expected ") {
+	if took := time.Since(began); code != exitDone || took < 2*time.Second || !strings.Contains(stdout, "payments-api: acknowledged, expected ") ||
+		!regexp.MustCompile(`^waiting: expected \S+, in \S+; certain \S+, in \S+\n$`).MatchString(stderr) {
 		t.Errorf("after %v: exit code %d\n%s%s", took, code, stdout, stderr)
 	}
 	code, stdout, stderr = cliNow(t, "wait neon/connection-string --certain --within 1s --json"+here)
@@ -294,8 +330,22 @@ func TestWaitingForWhatComes(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	code, _, stderr = cliNow(t, "wait redis/password --within 100ms"+here)
-	if code != exitNotYet || stderr != "broadcaster: not yet: 100ms were given\n" {
+	if code != exitNotYet || stderr != "waiting: the broadcaster has never seen the secret\nbroadcaster: not yet: 100ms were given\n" {
 		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// TestWaitingIsInterrupted, after it has said what it waits for.
+func TestWaitingIsInterrupted(t *testing.T) {
+	p := newPast(t)
+	p.Moved(neonLogin, 1, time.Now().Add(-time.Second))
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	out, errs := &interrupting{}, &interrupting{lines: 1, stop: stop}
+	code := run(ctx, strings.Fields("wait neon/connection-string --certain"+here), stdio{in: strings.NewReader(""), out: out, err: errs, now: time.Now})
+	if code != exitNotYet || !strings.Contains(out.String(), "missing   its fan-out is under way") ||
+		!regexp.MustCompile(`^waiting: expected not while something is missing; certain \S+, in \S+\nbroadcaster: not yet: interrupted\n$`).MatchString(errs.String()) {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
 	}
 }
 
@@ -368,11 +418,47 @@ func TestATimeFlag(t *testing.T) {
 	}
 }
 
-// TestWhatIsCut: a table is cut where it would be too wide, not the last column.
+// TestALargeDomainIsReadable: however many services fail, what is told of them is a page, and 100 columns wide.
+func TestALargeDomainIsReadable(t *testing.T) {
+	p := newPast(t)
+	row := p.Moved(neonLogin, 1, day("10:00:00"))
+	var deliveries []invalidation.Delivery
+	for n := range 40 {
+		deliveries = append(deliveries, historytest.Owed(row, fmt.Sprintf("a-service-whose-name-is-long-%02d", n), 0, invalidation.Undelivered, invalidation.Throttled))
+	}
+	p.Deliver(row, deliveries...)
+	for command, want := range map[string]string{
+		"missed":                        "\n             a-service-whose-name-is-long-02, ", // goes on below itself
+		"status neon/connection-string": "and 30 more failing: --json has them all\n",
+		"wait neon/connection-string":   "and 30 more missing: --json has them all\n",
+	} {
+		e := example{command: command}
+		if strings.HasPrefix(command, "wait") {
+			e.code = exitNotYet
+		}
+		stdout, _ := p.show(t, e)
+		if !strings.Contains(stdout, want) || strings.Count(stdout, "\n") > 80 {
+			t.Errorf("%s:\n%s", command, stdout)
+		}
+		for line := range strings.Lines(stdout) {
+			if n := utf8.RuneCountInString(line); n > columns+1 && !strings.Contains(line, "next: ") {
+				t.Errorf("%s: %d columns: %s", command, n-1, line)
+			}
+		}
+	}
+}
+
+// TestWhatIsCut: a table is cut where it would be too wide; its last column goes on below itself.
 func TestWhatIsCut(t *testing.T) {
 	var out interrupting
 	table{&out, []int{5, 3}}.print("abcdefgh", "é", "what is last")
 	if want := "abcd…  é    what is last\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+	out.Reset()
+	long := strings.Repeat("x", 60)
+	table{&out, []int{5}}.print("a", "what is last "+long+" "+long+long+" ends")
+	if want := "a      what is last " + long + "\n       " + long + long + "\n       ends\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
 }

@@ -24,13 +24,16 @@ func newMissed(now func() time.Time) *cobra.Command {
 
 Deliveries that failed and that no later ack of the same function has made good, those that are pending (however old),
 messages that are parked in the dead-letter queue, and changes of which no event told. Each group ends with the command
-to type next. It only reads.
+to type next. What a service missed that is no longer subscribed stands last, without one. It only reads.
 
 Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 		Example: `  broadcaster missed --env prod --domain payments
   broadcaster missed --since 2h --env prod --domain payments --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !from.time(now()).Before(now()) {
+				return usageError{"--since must be before now"}
+			}
 			d, r, err := where.reader(cmd.Context(), now)
 			if err != nil {
 				return err
@@ -56,21 +59,24 @@ func printMissed(out io.Writer, where place, groups []history.Group, now time.Ti
 	if len(groups) == 0 {
 		fmt.Fprintln(out, "Nothing was missed.")
 	}
+	t := table{out, []int{11}}
 	for i, g := range groups {
 		if i > 0 {
 			fmt.Fprintln(out)
 		}
 		fmt.Fprintln(out, groupText(g, now))
 		if len(g.Services) > 0 {
-			fmt.Fprintln(out, "  services: "+some(g.Services, g.More))
+			t.print("  services:", some(g.Services, g.More))
 		}
 		if len(g.Secrets) > 0 {
 			for i, name := range g.Secrets {
 				g.Secrets[i] = where.short(name)
 			}
-			fmt.Fprintln(out, "  secrets:  "+some(g.Secrets, g.More))
+			t.print("  secrets:", some(g.Secrets, g.More))
 		}
-		fmt.Fprintln(out, "  next:     "+g.Next)
+		if g.Next != "" {
+			fmt.Fprintln(out, "  next:      "+g.Next)
+		}
 	}
 }
 
@@ -82,6 +88,8 @@ func groupText(g history.Group, now time.Time) string {
 	switch g.How {
 	case history.MissedParked:
 		return counted(g.Count, "message") + " parked in the dead-letter queue"
+	case history.MissedByNobody:
+		return fmt.Sprintf("%s to services that are no longer subscribed, so nothing is missing: %s", counted(g.Count, "delivery"), revisions)
 	case history.MissedFound:
 		return fmt.Sprintf("%s whose event never came, found by a tick: %s, the newest %s", counted(g.Count, "change"), revisions, since(g.Newest, now))
 	default:

@@ -21,6 +21,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/events"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // A replaying is one replay as it was ordered on the command line.
@@ -51,7 +52,7 @@ func newReplay() *cobra.Command {
 
 --from store (the default): failed deliveries of the last day, or those selected, become pending again, as if they had
 never been tried. Each function is pushed the newest revision, once for all that it missed, never an old version.
-Pending deliveries need no replay: they are tried again by themselves.
+Pending deliveries need no replay: they are tried again by themselves, after broadcaster resume if pushes are paused.
 --from dlq: messages that were parked in the dead-letter queue go back into the queue. What cannot be understood is
 parked again after five receives.
 --from archive: EventBridge sends the archived events of --since to --until again, to the domain's rules only. It waits
@@ -125,7 +126,15 @@ func (r *replaying) understand(changed func(flag string) bool) error {
 	if r.from == fromArchive && !r.since.set() {
 		return usageError{"say from when on, with --since: an archive holds weeks"}
 	}
-	if r.from == fromStore && !r.since.set() && r.revision == 0 {
+	switch {
+	case changed("revision") && r.revision < 1:
+		return usageError{"--revision must be at least 1, the first there is"}
+	case changed("service") && r.service == "":
+		return usageError{"--service must be a service's name"}
+	case changed("secret") && r.secret == "":
+		return usageError{"--secret must be a secret's name"}
+	}
+	if r.from == fromStore && !r.since.set() && !changed("revision") {
 		r.since = timeFlag{ago: 24 * time.Hour}
 	}
 	r.sinceAt, r.untilAt = r.since.time(r.asked), r.until.time(r.asked)
@@ -145,7 +154,7 @@ func (r *replaying) understand(changed func(flag string) bool) error {
 }
 
 func (r *replaying) run(ctx context.Context) error {
-	on, err := r.where.open(ctx)
+	on, reader, err := r.where.reader(ctx, time.Now)
 	if err != nil {
 		return err
 	}
@@ -155,30 +164,79 @@ func (r *replaying) run(ctx context.Context) error {
 	case fromArchive:
 		return r.replayArchive(ctx, on)
 	}
-	missed, err := r.missed(ctx, on)
+	missed, pending, paused, err := r.missed(ctx, on)
+	if err == nil && len(missed)+pending == 0 {
+		err = r.known(ctx, on, reader)
+	}
 	if err != nil {
 		return err
 	}
 	report, problem := r.sendAll(ctx, missed, func(ctx context.Context, o order, answer *replayAnswer) error {
 		return on.send(ctx, o, answer)
 	})
+	report.Pending, report.Paused = pending, paused
 	return errors.Join(r.print(report), problem)
 }
 
-// missed returns the selected deliveries that failed: those to one function together, so that one push serves them all.
-func (r *replaying) missed(ctx context.Context, on deployment) ([]invalidation.Missed, error) {
+// missed returns the selected deliveries that failed: those to one function together, so that one push serves them all. It
+// counts those that are pending, and those of them that a pause holds back.
+func (r *replaying) missed(ctx context.Context, on deployment) (all []invalidation.Missed, pending, paused int, err error) {
 	selection := history.Selection{Secret: r.secret, Service: r.service, Revision: r.revision, Since: r.sinceAt, Until: r.untilAt}
-	var all []invalidation.Missed
-	for d, err := range history.Failed(ctx, on.store, on.store, selection) {
+	for d, err := range history.Owed(ctx, on.store, on.store, selection) {
 		if err != nil {
-			return nil, fmt.Errorf("looking for failed deliveries: %w", err)
+			return nil, 0, 0, fmt.Errorf("looking for failed deliveries: %w", err)
+		}
+		if d.Outcome == invalidation.Pending {
+			pending++
+			if d.Reason == invalidation.Paused {
+				paused++
+			}
+			continue
 		}
 		all = append(all, invalidation.Missed{Revision: d.Revision, Subscription: d.Subscription, Function: d.Function})
 	}
 	slices.SortFunc(all, func(a, b invalidation.Missed) int {
 		return cmp.Or(cmp.Compare(a.Subscription, b.Subscription), cmp.Compare(a.Function, b.Function), cmp.Compare(a.Revision, b.Revision))
 	})
-	return all, nil
+	return all, pending, paused, nil
+}
+
+// known says what was selected that there is not: that nothing of it failed would be no good news.
+func (r *replaying) known(ctx context.Context, on deployment, reader *history.Reader) error {
+	if r.revision > 0 {
+		row, err := on.store.Row(ctx, r.revision)
+		if err != nil {
+			return err
+		}
+		if row.Revision == 0 {
+			return fmt.Errorf("the log has no revision %d: broadcaster changes lists those that it has", r.revision)
+		}
+	}
+	if r.secret != "" {
+		snapshot, err := on.store.Load(ctx, []string{r.secret})
+		if err != nil {
+			return err
+		}
+		if _, known := snapshot.Secrets[r.secret]; !known {
+			return fmt.Errorf("the secret %s is %w", r.secret, history.ErrUnknown)
+		}
+	}
+	if r.service == "" {
+		return nil
+	}
+	_, manifest, err := on.held(ctx)
+	if err != nil {
+		return err
+	}
+	reporting, err := reader.Services(ctx)
+	if err != nil {
+		return err
+	}
+	subscribed := slices.ContainsFunc(manifest.Services, func(s subscribers.Service) bool { return s.Name == r.service })
+	if !subscribed && !slices.Contains(reporting, r.service) {
+		return fmt.Errorf("the service %s is %w: it is not subscribed, and no environment has reported that name in the last day", r.service, history.ErrUnknown)
+	}
+	return nil
 }
 
 // sendAll has the broadcaster replay everything, one order after another, and returns what became of it also with an error.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
+	"github.com/bank-platform/secret-broadcaster/invalidation/history/historytest"
 )
 
 // many are n failed deliveries of one function, of revisions 1 to n.
@@ -133,7 +135,8 @@ func TestTheSummaryOfAReplay(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(r.out)
-	want := `replay from store of prod/payments, 2026-11-23T10:00:00Z, by ` + oncall + `
+	want := `replay from store of prod/payments, 2026-11-23T10:00:00Z
+by:     ` + oncall + `
 reason: INC-4711
 5 of 7 failed deliveries were sent again, as revision 12, which is current, once to each function
 
@@ -142,6 +145,7 @@ a-very-long-name-a-ve…  a-very-long-name-a-very-l…  pending: throttled      
 payments-api            payments-api:live           acknowledged                  3-5, 9
 payments-batch          payments-batch              left: it is acknowledged      9
 payments-batch          payments-batch              left: the service is not su…  10
+left: the service is not subscribed any more
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -164,6 +168,10 @@ func TestWhatAReplaysFlagsMayBe(t *testing.T) {
 		"half an hour":                {[]string{"--since", "30m"}, "", now.Add(-30 * time.Minute)},
 		"a time":                      {[]string{"--since", "2026-11-23T09:00:00+01:00"}, "", now.Add(-2 * time.Hour)},
 		"one revision, however old":   {[]string{"--revision", "3"}, "", time.Time{}},
+		"no revision":                 {[]string{"--revision", "0"}, "--revision must be at least 1, the first there is", time.Time{}},
+		"below all revisions":         {[]string{"--revision", "-5"}, "--revision must be at least 1, the first there is", time.Time{}},
+		"a service without a name":    {[]string{"--service", ""}, "--service must be a service's name", time.Time{}},
+		"a secret without a name":     {[]string{"--secret", ""}, "--secret must be a secret's name", time.Time{}},
 		"the wrong way round":         {[]string{"--since", "1h", "--until", "2h"}, "--since must be before --until, and before now", now},
 		"from nowhere":                {[]string{"--from", "s3"}, `--from must be store, dlq or archive, not "s3"`, now},
 		"an archive since ever":       {[]string{"--from", "archive"}, "say from when on, with --since: an archive holds weeks", now},
@@ -190,7 +198,11 @@ func TestWhatAReplaysFlagsMayBe(t *testing.T) {
 			case "--archive":
 				r.archive = value
 			case "--revision":
-				r.revision = 3
+				n, err := strconv.ParseInt(value, 10, 64)
+				must(t, err)
+				r.revision = n
+			case "--service":
+				r.service = value
 			}
 		}
 		err := r.understand(func(flag string) bool { return changed[flag] })
@@ -204,6 +216,46 @@ func TestWhatAReplaysFlagsMayBe(t *testing.T) {
 		if got != c.want || err == nil && !r.sinceAt.Equal(c.from) {
 			t.Errorf("%s: got %q, since %v", name, got, r.sinceAt)
 		}
+	}
+}
+
+// TestAReplayOfWhatThereIsNot is refused: that nothing failed there would be no good news.
+func TestAReplayOfWhatThereIsNot(t *testing.T) {
+	p := payments(t)
+	for selection, want := range map[string]string{
+		"--service ghosst":   "broadcaster: the service ghosst is not known to the broadcaster: it is not subscribed, and no environment has reported that name in the last day\n",
+		"--revision 999":     "broadcaster: the log has no revision 999: broadcaster changes lists those that it has\n",
+		"--secret neon/typo": "broadcaster: the secret /bank/prod/payments/neon/typo is not known to the broadcaster\n",
+	} {
+		if stdout, stderr := p.show(t, example{command: "replay --reason INC-4711 " + selection, code: exitFailed}); stdout != "" || stderr != want {
+			t.Errorf("%s: stdout %q, stderr %q", selection, stdout, stderr)
+		}
+	}
+	p.Holds(invalidation.Holding{}, "subscribed")
+	for _, selection := range []string{"--service subscribed", "--service payments-batch", "--revision 6", "--secret stripe/api-key"} {
+		if stdout, stderr := p.show(t, example{command: "replay --reason INC-4711 " + selection}); stderr != "" ||
+			!strings.HasSuffix(stdout, "no delivery failed among those selected: there is nothing to send again\n") {
+			t.Errorf("%s: stdout %q, stderr %q", selection, stdout, stderr)
+		}
+	}
+}
+
+// TestAReplayTellsOfWhatIsPending, and what ends a pause.
+func TestAReplayTellsOfWhatIsPending(t *testing.T) {
+	p := newPast(t)
+	row := p.Moved(neonLogin, 1, time.Now().Add(-time.Hour)) // a replay selects by the clock
+	p.Record(row, historytest.Owed(row, "slow", 0, invalidation.Pending, invalidation.TimedOut),
+		historytest.Owed(row, "held", 0, invalidation.Pending, invalidation.Paused), historytest.Owed(row, "held-too", 0, invalidation.Pending, invalidation.Paused))
+	const want = `no delivery failed among those selected: there is nothing to send again
+1 delivery pending: tried again without a replay
+2 deliveries held back by a pause
+next: broadcaster resume --env prod --domain payments --reason REASON
+`
+	if stdout, stderr := p.show(t, example{command: "replay --reason INC-4711"}); !strings.HasSuffix(stdout, want) || stderr != "" {
+		t.Errorf("stdout %q, stderr %q", stdout, stderr)
+	}
+	if stdout, _ := p.show(t, example{command: "replay --reason INC-4711 --json"}); !strings.Contains(stdout, `"pending": 3`) || !strings.Contains(stdout, `"paused": 2`) {
+		t.Errorf("got %s", stdout)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -28,6 +29,9 @@ type replayReport struct {
 	Selected   int      `json:"selected"`
 	Revision   int64    `json:"revision,omitempty"`
 	Deliveries []sentTo `json:"deliveries"`
+	// Pending counts the selected deliveries that need no replay, Paused those of them that a pause holds back.
+	Pending int `json:"pending,omitempty"`
+	Paused  int `json:"paused,omitempty"`
 
 	Redrive *redriven        `json:"redrive,omitempty"` // of the dead-letter queue
 	Archive *archiveReplayed `json:"archive,omitempty"`
@@ -80,11 +84,11 @@ func (r *replaying) print(p replayReport) error {
 	if p.DryRun {
 		did = "dry run of a replay"
 	}
-	by := ""
+	fmt.Fprintf(r.out, "%s from %s of %s/%s, %s\n", did, p.From, p.Env, p.Domain, p.At.Format(time.RFC3339))
 	if p.By != "" {
-		by = ", by " + p.By
+		fmt.Fprintln(r.out, "by:     "+p.By)
 	}
-	fmt.Fprintf(r.out, "%s from %s of %s/%s, %s%s\nreason: %s\n", did, p.From, p.Env, p.Domain, p.At.Format(time.RFC3339), by, p.Reason)
+	fmt.Fprintln(r.out, "reason: "+p.Reason)
 	if p.Problem != "" {
 		fmt.Fprintln(r.out, "problem: "+p.Problem)
 	}
@@ -94,14 +98,21 @@ func (r *replaying) print(p replayReport) error {
 	case p.Archive != nil:
 		return p.printArchive(r)
 	case p.Selected == 0:
-		_, err := fmt.Fprintln(r.out, "no delivery failed among those selected: there is nothing to send again")
-		return err
+		fmt.Fprintln(r.out, "no delivery failed among those selected: there is nothing to send again")
+	default:
+		p.printDeliveries(r)
 	}
-	return p.printDeliveries(r)
+	if tried := p.Pending - p.Paused; tried > 0 {
+		fmt.Fprintf(r.out, "%s pending: tried again without a replay\n", counted(tried, "delivery"))
+	}
+	if p.Paused > 0 {
+		fmt.Fprintf(r.out, "%s held back by a pause\nnext: broadcaster resume --env %s --domain %s --reason REASON\n", counted(p.Paused, "delivery"), p.Env, p.Domain)
+	}
+	return nil
 }
 
 // printDeliveries is a table of what one push of the newest revision was to do for whom.
-func (p replayReport) printDeliveries(r *replaying) error {
+func (p replayReport) printDeliveries(r *replaying) {
 	sent := 0
 	for _, d := range p.Deliveries {
 		if d.Left == "" {
@@ -115,7 +126,10 @@ func (p replayReport) printDeliveries(r *replaying) error {
 	fmt.Fprintf(r.out, "%d of %d failed deliveries %s again, as revision %d, which is current, once to each function\n\n", sent, p.Selected, verb, p.Revision)
 	type line struct{ service, function, outcome string }
 	revisions := map[line][]int64{}
-	var lines []line
+	var (
+		lines []line
+		cut   []string // outcomes that do not fit into the table
+	)
 	for _, d := range p.Deliveries {
 		l := line{d.Service, d.Function, d.outcome(p.DryRun)}
 		if revisions[l] == nil {
@@ -126,12 +140,19 @@ func (p replayReport) printDeliveries(r *replaying) error {
 	slices.SortFunc(lines, func(a, b line) int {
 		return cmp.Or(cmp.Compare(a.service, b.service), cmp.Compare(a.function, b.function), cmp.Compare(a.outcome, b.outcome))
 	})
-	t := table{r.out, []int{22, 26, 28, 16}}
+	const wide = 28
+	t := table{r.out, []int{22, 26, wide, 16}}
 	t.print("SERVICE", "FUNCTION", "OUTCOME", "REVISIONS")
 	for _, l := range lines {
 		t.print(l.service, functionText(l.function), l.outcome, ranges(revisions[l]))
+		if utf8.RuneCountInString(l.outcome) > wide {
+			cut = append(cut, l.outcome)
+		}
 	}
-	return nil
+	slices.Sort(cut)
+	for _, outcome := range slices.Compact(cut) {
+		fmt.Fprintln(r.out, outcome)
+	}
 }
 
 // ranges writes ascending numbers as 3-5, 9.

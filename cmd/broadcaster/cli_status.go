@@ -57,8 +57,12 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 				return usageError{"broadcaster status takes one secret at most"}
 			case len(args) == 1 && line.service != "":
 				return usageError{"ask for a secret or for a --service, not for both"}
+			case cmd.Flags().Changed("service") && line.service == "":
+				return usageError{"--service must be a service's name"}
 			case line.at.set() && len(args) == 0:
 				return usageError{"--at is about a secret: name it"}
+			case line.at.time(line.now()).After(line.now()):
+				return usageError{"--at must not be in the future"}
 			case line.watch && line.at.set():
 				return usageError{"--watch does not go with --at"}
 			case len(args) == 1:

@@ -90,16 +90,36 @@ func printSecret(out io.Writer, where place, s history.Secret, now time.Time) {
 		t.print(is.Service, deliveryText(is.Outcome, is.Reason, is.Subscribed), ackText(is.FirstAck, s.Appended), ackText(is.LastAck, s.Appended),
 			strconv.Itoa(is.Current), strconv.Itoa(is.Behind), strconv.Itoa(is.Silent))
 	}
+	var (
+		silent, failing []string
+		first           string // of those that fail
+	)
 	for _, is := range s.Services {
 		if is.Silent > 0 {
-			fmt.Fprintf(out, "%s: silent since %s\n", is.Service, when(is.SilentSince, now))
+			silent = append(silent, fmt.Sprintf("%s: silent since %s", is.Service, when(is.SilentSince, now)))
+		}
+		if f := is.LastFailure; f != nil {
+			failing = append(failing, fmt.Sprintf("%s: %s, %s", is.Service, f.Reason, when(f.Time, now)))
+			first = cmp.Or(first, is.Service)
 		}
 	}
-	for _, is := range s.Services {
-		if f := is.LastFailure; f != nil {
-			fmt.Fprintf(out, "%s: %s, %s\n  next: broadcaster status --service %s --env %s --domain %s\n",
-				is.Service, f.Reason, when(f.Time, now), is.Service, where.env, where.domain)
-		}
+	printFew(out, silent, "silent")
+	printFew(out, failing, "failing")
+	if first != "" {
+		fmt.Fprintf(out, "next: broadcaster status --service %s --env %s --domain %s\n", first, where.env, where.domain)
+	}
+}
+
+// maxListed is how many texts of a kind are printed.
+const maxListed = 10
+
+// printFew prints the first of some texts, and how many more there are.
+func printFew(out io.Writer, texts []string, what string) {
+	for _, text := range texts[:min(len(texts), maxListed)] {
+		fmt.Fprintln(out, strings.Join(wrap(text, columns-2), "\n  "))
+	}
+	if more := len(texts) - maxListed; more > 0 {
+		fmt.Fprintf(out, "and %d more %s: --json has them all\n", more, what)
 	}
 }
 

@@ -33,7 +33,7 @@ func newApply() *cobra.Command {
 		Long: `Have a manifest hold, without a deployment. The next change is delivered by it.
 
 With --plan it does exactly what was planned, or refuses because the file is another one, or because another manifest
-holds than the one that the plan was made against: then plan again. With a file it plans, prints the plan, and does it.
+holds than the one that the plan was made against: then plan again. With a file it plans, does it, and prints the plan.
 Applying once more what was applied last changes nothing. Who applied, when and why is recorded in the operations table;
 who, as AWS authenticated it.
 
@@ -64,11 +64,6 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 			if err != nil {
 				return err
 			}
-			if !asJSON {
-				if err := p.print(cmd.OutOrStdout(), time.Now()); err != nil {
-					return err
-				}
-			}
 			if o.Details, err = json.Marshal(application{Replaces: p.Replaces.Digest, Manifest: string(f.Text)}); err != nil {
 				return fmt.Errorf("encoding the manifest: %w", err)
 			}
@@ -79,6 +74,12 @@ Exit codes: 0 done, 1 failed, 2 the command line cannot be understood.`,
 			}
 			if asJSON {
 				return printJSON(cmd.OutOrStdout(), answer)
+			}
+			if !answer.nothing() || p.Problem != "" { // a plan that was carried out before tells of what held then
+				if err := p.print(cmd.OutOrStdout(), time.Now()); err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout())
 			}
 			return answer.print(cmd.OutOrStdout(), where, time.Now())
 		},
@@ -111,15 +112,18 @@ func readPlan(file string, problems io.Writer) (plan, *subscribers.File, error) 
 	return p, f, nil
 }
 
+// nothing reports whether nothing was to be done.
+func (a applyAnswer) nothing() bool { return a.Is.Digest == a.Was.Digest && a.Is.At.Equal(a.Was.At) }
+
 // print says what the broadcaster did.
 func (a applyAnswer) print(out io.Writer, where place, now time.Time) error {
 	how := "done: %s/%s holds %s\n"
 	switch {
-	case a.Is.Digest == a.Was.Digest && a.Is.At.Equal(a.Was.At):
+	case a.nothing():
 		how = "nothing to do: %s/%s holds %s\n"
 	case a.DryRun:
 		how = "dry run: %s/%s would hold %s\n"
 	}
-	_, err := fmt.Fprintf(out, "\n"+how, where.env, where.domain, holdingText(a.Is, now))
+	_, err := fmt.Fprintf(out, how, where.env, where.domain, holdingText(a.Is, now))
 	return err
 }

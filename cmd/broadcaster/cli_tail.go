@@ -83,13 +83,15 @@ func printEvent(out io.Writer, where place, e history.Event, asJSON bool) error 
 		}
 		return json.NewEncoder(out).Encode(line)
 	}
-	t := table{out, []int{20, 8}}
+	tell := func(at time.Time, revision int64, what string) {
+		fmt.Fprintf(out, "%-20s  %-8d  %s\n", instant(at), revision, what)
+	}
 	if d := e.Delivery; d != nil {
-		t.print(instant(d.Time), fmt.Sprint(d.Revision), fmt.Sprintf("%s %s%s", d.Subscription, deliveryText(d.Outcome, d.Reason, true), ackedBy(d.Ack)))
+		tell(d.Time, d.Revision, fmt.Sprintf("%s %s%s", d.Subscription, deliveryText(d.Outcome, d.Reason, true), ackedBy(d.Ack)))
 		return nil
 	}
 	for _, c := range e.Row.Changes {
-		t.print(instant(e.Row.Time), fmt.Sprint(e.Row.Revision), fmt.Sprintf("%s %s%s", where.short(c.Name), c.Kind, toldBy(e.Row.Causes)))
+		tell(e.Row.Time, e.Row.Revision, fmt.Sprintf("%s %s%s", where.short(c.Name), c.Kind, toldBy(e.Row.Causes)))
 	}
 	return nil
 }

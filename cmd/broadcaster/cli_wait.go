@@ -32,6 +32,7 @@ the change as far as can be seen: its functions acknowledged it with the new ver
 environments for CheckEvery, its functions' timeout has passed, and none of them reports that it is behind or fails.
 Certain: no environment can use an older version any more, since every cache's TTL and every invocation's timeout are
 over. Revoke a credential after certain, or after expected if no failure was seen and whoever uses it tries again.
+While it waits, both stand on stderr, but for --json.
 
 SECRET is a name, what follows /bank/{env}/{domain}/, or an ARN. It only reads.
 Exit codes: 0 that time has come, 1 failed, 2 the command line cannot be understood, 3 not yet: it says who is missing.`,
@@ -60,7 +61,13 @@ Exit codes: 0 that time has come, 1 failed, 2 the command line cannot be underst
 			if what.Name, err = d.name(ctx, r, secret); err != nil {
 				return err
 			}
+			if !asJSON {
+				what.Waiting = tellWaiting(cmd.ErrOrStderr(), now)
+			}
 			is, err := r.Wait(ctx, what)
+			if err != nil && ctx.Err() != nil {
+				err = fmt.Errorf("%w: %w", history.ErrNotYet, errInterrupted)
+			}
 			if err != nil && !errors.Is(err, history.ErrNotYet) {
 				return err
 			}
@@ -82,29 +89,61 @@ Exit codes: 0 that time has come, 1 failed, 2 the command line cannot be underst
 	return cmd
 }
 
+// tellWaiting says what is waited for, whenever that has changed.
+func tellWaiting(out io.Writer, now func() time.Time) func(history.Waited) {
+	var told history.Waited
+	return func(is history.Waited) {
+		if is.Expected.Equal(told.Expected) && is.Certain.Equal(told.Certain) && is.Problem == told.Problem {
+			return
+		}
+		told = is
+		if is.Revision == 0 {
+			fmt.Fprintln(out, "waiting: "+is.Problem)
+			return
+		}
+		fmt.Fprintf(out, "waiting: expected %s; certain %s\n", expectedText(is, now()), when(is.Certain, now()))
+	}
+}
+
+func expectedText(is history.Waited, now time.Time) string {
+	if is.Expected.IsZero() {
+		return "not while something is missing"
+	}
+	return when(is.Expected, now)
+}
+
 func printWaited(out io.Writer, is history.Waited, now time.Time) {
 	fmt.Fprintln(out, is.Name)
 	t := table{out, []int{10}}
 	if is.Revision > 0 {
 		t.print("  version", fmt.Sprintf("%s: %s, revision %d, appended %s", cmp.Or(is.Version, "no version"), is.Kind, is.Revision, when(is.Appended, now)))
 	}
-	expected := "not while something is missing"
-	if !is.Expected.IsZero() {
-		expected = when(is.Expected, now)
-	}
 	if is.Revision > 0 {
-		t.print("  expected", expected)
+		t.print("  expected", expectedText(is, now))
 		t.print("  certain", when(is.Certain, now))
 	}
 	if is.Problem != "" {
 		t.print("  missing", is.Problem)
 	}
+	var missing, expected, unsubscribed, assumed []string
 	for _, s := range is.Services {
-		fmt.Fprintf(out, "%s: %s\n", s.Service, awaitingText(s, now))
+		text := s.Service + ": " + awaitingText(s, now)
+		if s.Missing != "" {
+			missing = append(missing, text)
+		} else {
+			expected = append(expected, text)
+		}
+	}
+	for _, service := range is.Unsubscribed {
+		unsubscribed = append(unsubscribed, service+": no longer subscribed")
 	}
 	for _, text := range is.Assumed {
-		fmt.Fprintln(out, "assumed: "+text)
+		assumed = append(assumed, "assumed: "+text)
 	}
+	printFew(out, missing, "missing")
+	printFew(out, expected, "expected")
+	printFew(out, unsubscribed, "no longer subscribed")
+	printFew(out, assumed, "assumed")
 }
 
 func awaitingText(s history.Awaiting, now time.Time) string {

@@ -11,9 +11,9 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
-// TestTheFailedDeliveriesOfASelection: five revisions, an hour apart, of two secrets in turn. Of each, one of two deliveries
-// failed, and one that did is of a row that a restore took away.
-func TestTheFailedDeliveriesOfASelection(t *testing.T) {
+// TestTheDeliveriesOwedOfASelection: five revisions, an hour apart, of two secrets in turn. Of each, one of two deliveries
+// failed, of the last one another is pending, and one that did is of a row that a restore took away.
+func TestTheDeliveriesOwedOfASelection(t *testing.T) {
 	w := newWorld(t)
 	began := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
 	head := invalidation.Position{}
@@ -29,6 +29,9 @@ func TestTheFailedDeliveriesOfASelection(t *testing.T) {
 		if revision >= 4 {
 			deliveries[1].Outcome = invalidation.Undelivered
 		}
+		if revision == 5 {
+			deliveries[1].Outcome = invalidation.Pending
+		}
 		if err := w.store.Record(t.Context(), deliveries); err != nil {
 			t.Fatal(err)
 		}
@@ -37,18 +40,18 @@ func TestTheFailedDeliveriesOfASelection(t *testing.T) {
 		s    history.Selection
 		want []string
 	}{
-		"all":            {history.Selection{}, []string{"5 a", "5 b", "4 a", "4 b", "3 a", "2 a", "1 a"}},
-		"a service":      {history.Selection{Service: "b"}, []string{"5 b", "4 b"}},
-		"a secret":       {history.Selection{Secret: neon}, []string{"4 a", "4 b", "2 a"}},
-		"a revision":     {history.Selection{Revision: 4}, []string{"4 a", "4 b"}},
-		"no revision":    {history.Selection{Revision: 9}, nil},
-		"since":          {history.Selection{Since: began.Add(4 * time.Hour)}, []string{"5 a", "5 b", "4 a", "4 b"}},
-		"until":          {history.Selection{Until: began.Add(2 * time.Hour)}, []string{"2 a", "1 a"}},
-		"all at once":    {history.Selection{Secret: neon, Service: "b", Since: began, Until: began.Add(4 * time.Hour)}, []string{"4 b"}},
-		"nothing failed": {history.Selection{Service: "c"}, nil},
+		"all":             {history.Selection{}, []string{"5 a", "5 b", "4 a", "4 b", "3 a", "2 a", "1 a"}},
+		"a service":       {history.Selection{Service: "b"}, []string{"5 b", "4 b"}},
+		"a secret":        {history.Selection{Secret: neon}, []string{"4 a", "4 b", "2 a"}},
+		"a revision":      {history.Selection{Revision: 4}, []string{"4 a", "4 b"}},
+		"no revision":     {history.Selection{Revision: 9}, nil},
+		"since":           {history.Selection{Since: began.Add(4 * time.Hour)}, []string{"5 a", "5 b", "4 a", "4 b"}},
+		"until":           {history.Selection{Until: began.Add(2 * time.Hour)}, []string{"2 a", "1 a"}},
+		"all at once":     {history.Selection{Secret: neon, Service: "b", Since: began, Until: began.Add(4 * time.Hour)}, []string{"4 b"}},
+		"nothing is owed": {history.Selection{Service: "c"}, nil},
 	} {
 		var got []string
-		for d, err := range history.Failed(t.Context(), w.store, w.store, c.s) {
+		for d, err := range history.Owed(t.Context(), w.store, w.store, c.s) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +62,7 @@ func TestTheFailedDeliveriesOfASelection(t *testing.T) {
 		}
 	}
 	before := w.transport.count("Query")
-	for _, err := range history.Failed(t.Context(), w.store, w.store, history.Selection{Since: began.Add(5 * time.Hour)}) {
+	for _, err := range history.Owed(t.Context(), w.store, w.store, history.Selection{Since: began.Add(5 * time.Hour)}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +71,7 @@ func TestTheFailedDeliveriesOfASelection(t *testing.T) {
 		t.Errorf("%d queries: what is too old was read", queries)
 	}
 	w.transport.refuse(`{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"Requested resource not found"}`)
-	for _, err := range history.Failed(t.Context(), w.store, w.store, history.Selection{}) {
+	for _, err := range history.Owed(t.Context(), w.store, w.store, history.Selection{}) {
 		if err == nil {
 			t.Error("nothing can be read, and it says so not")
 		}

@@ -43,12 +43,15 @@ type member struct {
 
 func (m *member) proven() bool { return m.deliveries > 0 && m.proofs == m.deliveries }
 
-// audience returns whom a change concerns, by their names, and whether its fan-out is under way. Whether it is, is asked
-// first: what is closed has all its deliveries.
-func (w *waiter) audience(ctx context.Context, row Row, change wire.Change, head int64) (all []*member, open bool, err error) {
+// audience returns whom a change concerns, by their names, whom it was for and who is not subscribed any more, and whether its
+// fan-out is under way. Whether it is, is asked first: what is closed has all its deliveries.
+func (w *waiter) audience(ctx context.Context, row Row, change wire.Change, head int64) (all []*member, unsubscribed []string, open bool, err error) {
 	fanouts, err := w.cfg.Store.Open(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
+	}
+	if err := w.holds.read(ctx, w.Reader); err != nil {
+		return nil, nil, false, err
 	}
 	open = slices.ContainsFunc(fanouts, func(f invalidation.Fanout) bool { return f.Revision == row.Revision && f.Hash == row.Hash })
 	members := map[string]*member{}
@@ -60,15 +63,19 @@ func (w *waiter) audience(ctx context.Context, row Row, change wire.Change, head
 	}
 	for d, err := range w.cfg.Store.Outcomes(ctx, row.Revision, "") {
 		if err != nil {
-			return nil, false, err
+			return nil, nil, false, err
 		}
-		if d.Hash == row.Hash {
+		switch {
+		case d.Hash != row.Hash:
+		case w.holds.unsubscribed(d, row.Row):
+			unsubscribed = append(unsubscribed, d.Subscription)
+		default:
 			in(d.Subscription).addDelivery(d, change)
 		}
 	}
 	reports, err := w.cfg.Reports.All(ctx)
 	if err != nil {
-		return nil, false, err
+		return nil, nil, false, err
 	}
 	for _, report := range reports {
 		if members[report.Service] != nil || holds(report, change.Name) {
@@ -82,7 +89,7 @@ func (w *waiter) audience(ctx context.Context, row Row, change wire.Change, head
 	for _, m := range all {
 		m.complete(w.timeouts)
 	}
-	return all, open, nil
+	return all, slices.Compact(unsubscribed), open, nil // those of one service stand together
 }
 
 // addDelivery takes what became of a push to one of the service's functions.
@@ -95,7 +102,7 @@ func (m *member) addDelivery(d invalidation.Delivery, change wire.Change) {
 	switch outcome := outcomeIn(d.Ack, change.Name); {
 	case d.Outcome == invalidation.Undelivered:
 		m.failed = true
-		m.missing = fmt.Sprintf("the push to %s failed: %s", d.Function, cmp.Or(d.Error, string(d.Reason)))
+		m.missing = fmt.Sprintf("the push to %s failed: %s", d.Function, whyOf(d))
 	case d.Outcome == invalidation.Pending && m.missing == "":
 		m.missing = fmt.Sprintf("the push to %s is pending: %s", d.Function, cmp.Or(string(d.Reason), "it is under way"))
 	case d.Outcome == invalidation.Acknowledged && outcome.Outcome == wire.Observed && m.missing == "":

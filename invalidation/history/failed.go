@@ -24,8 +24,9 @@ type Selection struct {
 	Since, Until time.Time
 }
 
-// Failed returns the selected deliveries that failed, those of the newest revision first. It ends with the first error.
-func Failed(ctx context.Context, log Log, deliveries Deliveries, s Selection) iter.Seq2[invalidation.Delivery, error] {
+// Owed returns the selected deliveries that failed or are pending, those of the newest revision first. It ends with the first
+// error.
+func Owed(ctx context.Context, log Log, deliveries Deliveries, s Selection) iter.Seq2[invalidation.Delivery, error] {
 	return func(yield func(invalidation.Delivery, error) bool) {
 		for row, err := range log.Rows(ctx, Span{From: s.Revision, To: s.Revision, NewestFirst: true}) {
 			if err != nil {
@@ -44,7 +45,8 @@ func Failed(ctx context.Context, log Log, deliveries Deliveries, s Selection) it
 				return
 			}
 			for _, d := range all {
-				if d.Hash == row.Hash && d.Outcome == invalidation.Undelivered && (s.Service == "" || d.Subscription == s.Service) && !yield(d, nil) {
+				owed := d.Outcome == invalidation.Undelivered || d.Outcome == invalidation.Pending
+				if d.Hash == row.Hash && owed && (s.Service == "" || d.Subscription == s.Service) && !yield(d, nil) {
 					return
 				}
 			}

@@ -58,6 +58,7 @@ type Config struct {
 	Env, Domain string               // required
 	Store       Store                // required
 	Reports     invalidation.Reports // required
+	Manifests   Manifests            // required
 	// Timeouts is for Wait only. Nil: every function may run for MaxTimeout.
 	Timeouts Timeouts
 	// Now is time.Now if nil.
@@ -78,6 +79,7 @@ func New(cfg Config) (*Reader, error) {
 		{"Domain", cfg.Domain != ""},
 		{"Store", cfg.Store != nil},
 		{"Reports", cfg.Reports != nil},
+		{"Manifests", cfg.Manifests != nil},
 	} {
 		if !required.set {
 			problems = append(problems, fmt.Errorf("%s is missing", required.name))

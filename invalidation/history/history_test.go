@@ -25,7 +25,7 @@ func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 
 func TestWhatAReaderNeeds(t *testing.T) {
 	_, err := history.New(history.Config{})
-	if want := "Env is missing\nDomain is missing\nStore is missing\nReports is missing"; err == nil || err.Error() != want {
+	if want := "Env is missing\nDomain is missing\nStore is missing\nReports is missing\nManifests is missing"; err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }
@@ -304,6 +304,9 @@ func TestWhatWasMissed(t *testing.T) {
 	row = h.Moved(neon, 6, minute(33))
 	h.Record(row, historytest.Owed(row, "held", 0, invalidation.Pending, invalidation.Paused))
 	h.Moved(neon, 7, minute(34)) // nobody has tried
+	row = h.Moved(neon, 8, minute(35))
+	h.Deliver(row, failed(row, "ghost", invalidation.NoFunction), historytest.Owed(row, "left", 0, invalidation.Skipped, invalidation.Pull))
+	h.Holds(invalidation.Holding{At: minute(40)}, "stuck", "mended", "throttled", "gone", "sick", "held", "batch")
 	groups, err := readerOf(t, on(h)).Missed(t.Context(), minute(20), parked(3))
 	if err != nil {
 		t.Fatal(err)
@@ -322,6 +325,7 @@ func TestWhatWasMissed(t *testing.T) {
 		"pending timed-out: 1 of stuck, 1 to 1: broadcaster status" + at + " --service stuck",
 		"pending untried: 1 of , 7 to 7: broadcaster status" + at,
 		"found : 1 of " + historytest.Name(stripe) + ", 5 to 5: broadcaster doctor" + at,
+		"unsubscribed : 1 of ghost, 8 to 8: ",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

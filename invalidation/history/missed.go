@@ -17,6 +17,8 @@ const (
 	MissedFailed  = "failed"  // a delivery that was given up, or answered with a failure
 	MissedParked  = "parked"  // a message in the dead-letter queue
 	MissedFound   = "found"   // a change of which no event told: a tick found it
+	// MissedByNobody: deliveries that failed or are pending, to services that are not subscribed any more. Nothing is to be done.
+	MissedByNobody = "unsubscribed"
 )
 
 // A Group is what was missed for one cause, and what to do about it.
@@ -33,8 +35,8 @@ type Group struct {
 	Last   int64     `json:"last,omitempty"`
 	Oldest time.Time `json:"oldest,omitzero"`
 	Newest time.Time `json:"newest,omitzero"`
-	// Next is the command to type next.
-	Next string `json:"next"`
+	// Next is the command to type next; empty if nothing is to be done.
+	Next string `json:"next,omitempty"`
 
 	names map[string]bool
 }
@@ -48,6 +50,10 @@ func (r *Reader) Missed(ctx context.Context, since time.Time, queue Queue) ([]Gr
 	m := missed{groups: map[[2]string]*Group{}, acknowledged: map[[2]string]bool{}}
 	open, err := r.cfg.Store.Open(ctx)
 	if err != nil {
+		return nil, err
+	}
+	var holds subscribed
+	if err := holds.read(ctx, r); err != nil {
 		return nil, err
 	}
 	from, err := r.firstSince(ctx, since)
@@ -70,7 +76,9 @@ func (r *Reader) Missed(ctx context.Context, since time.Time, queue Queue) ([]Gr
 			return is, nil
 		}
 		var err error
-		is.Told, err = r.told(ctx, row, hashes, func(d invalidation.Delivery) { is.late = append(is.late, outcomeOf(d)) })
+		is.Told, err = r.told(ctx, row, hashes, func(d invalidation.Delivery) {
+			is.late = append(is.late, outcome{d.Subscription, d.Function, d.Outcome, d.Reason, holds.unsubscribed(d, row.Row)})
+		})
 		return is, err
 	}) {
 		if err != nil {
@@ -95,10 +103,7 @@ type outcome struct {
 	service, function string
 	outcome           invalidation.Outcome
 	reason            invalidation.Reason
-}
-
-func outcomeOf(d invalidation.Delivery) outcome {
-	return outcome{d.Subscription, d.Function, d.Outcome, d.Reason}
+	unsubscribed      bool
 }
 
 type missed struct {
@@ -125,6 +130,8 @@ func (m *missed) add(t Told, outcomes []outcome) {
 		switch {
 		case o.outcome == invalidation.Acknowledged:
 			m.acknowledged[at] = true
+		case o.unsubscribed && o.outcome != invalidation.Skipped && !m.acknowledged[at]:
+			m.group(MissedByNobody, "").add(t, o.service)
 		case o.outcome == invalidation.Pending:
 			m.group(MissedPending, cmp.Or(string(o.reason), "untried")).add(t, o.service)
 		case o.outcome == invalidation.Undelivered && !m.acknowledged[at]:
@@ -161,7 +168,7 @@ func newer(a, b time.Time) time.Time {
 
 // list returns the groups, what failed first, with what to do next.
 func (m *missed) list(env, domain string) []Group {
-	order := []string{MissedFailed, MissedParked, MissedPending, MissedFound}
+	order := []string{MissedFailed, MissedParked, MissedPending, MissedFound, MissedByNobody}
 	all := []Group{}
 	for _, g := range m.groups {
 		names := slices.Sorted(maps.Keys(g.names))
@@ -192,6 +199,8 @@ func (g *Group) next(env, domain string) string {
 		of = " --service " + g.Services[0]
 	}
 	switch {
+	case g.How == MissedByNobody:
+		return ""
 	case g.How == MissedParked:
 		return command("replay", " --from dlq"+why)
 	case g.How == MissedFound:

@@ -150,7 +150,10 @@ func (s *Service) addDelivery(d invalidation.Delivery) {
 			s.LastAck = d.Time
 		}
 	case invalidation.Undelivered, invalidation.Pending:
-		f := Failure{Time: d.Time, Function: d.Function, Reason: cmp.Or(d.Error, string(d.Reason))}
+		f := Failure{Time: d.Time, Function: d.Function, Reason: whyOf(d)}
+		if d.Reason == invalidation.NoFunction {
+			f.Function = "" // nor does it have log lines
+		}
 		if d.Ack != nil {
 			f.Environment, f.LogStream = d.Ack.Environment, d.Ack.LogStream
 		}
@@ -159,6 +162,14 @@ func (s *Service) addDelivery(d invalidation.Delivery) {
 		}
 	case invalidation.Skipped:
 	}
+}
+
+// whyOf says why a delivery failed or is pending.
+func whyOf(d invalidation.Delivery) string {
+	if d.Reason == invalidation.NoFunction {
+		return string(d.Reason) + ": there is no such function; correct the manifest"
+	}
+	return cmp.Or(d.Error, string(d.Reason))
 }
 
 func (s *Service) addEnvironment(e Environment) {

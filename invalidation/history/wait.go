@@ -33,6 +33,8 @@ type Awaited struct {
 	AllowNone bool
 	// Within bounds the waiting. Zero: as long as the context.
 	Within time.Duration
+	// Waiting is told what a look came to before Wait goes on waiting. Nil: nobody is.
+	Waiting func(Waited)
 }
 
 // Waited is what a look came to.
@@ -53,6 +55,9 @@ type Waited struct {
 	// Problem says what is missing that is no service's matter.
 	Problem  string     `json:"problem,omitempty"`
 	Services []Awaiting `json:"services"`
+	// Unsubscribed are services that the change was for and that are not subscribed any more: what became of their deliveries
+	// counts for nothing. One that reports that it holds the secret is among Services all the same.
+	Unsubscribed []string `json:"unsubscribed,omitempty"`
 	// Assumed says what could not be found out, and what was assumed in its place.
 	Assumed []string `json:"assumed,omitempty"`
 
@@ -105,6 +110,9 @@ func (r *Reader) Wait(ctx context.Context, a Awaited) (Waited, error) {
 		if a.Within > 0 && w.until.Before(again) {
 			again = w.until
 		}
+		if a.Waiting != nil {
+			a.Waiting(is)
+		}
 		if err := sleep(ctx, again.Sub(now)); err != nil {
 			return is, fmt.Errorf("%w: %w", ErrNotYet, err)
 		}
@@ -129,6 +137,7 @@ type waiter struct {
 	until    time.Time
 	timeouts map[string]timeout // of functions, as far as they were looked at
 
+	holds    subscribed
 	position invalidation.Position // that was looked at last
 	seen     time.Time             // when it was first
 }
@@ -176,10 +185,11 @@ func (w *waiter) look(ctx context.Context, now time.Time) (Waited, error) {
 	if latest := row.Time.Add(appendWithin); latest.Before(appended) {
 		appended = latest
 	}
-	audience, open, err := w.audience(ctx, row, change, snapshot.Head.Revision)
+	audience, unsubscribed, open, err := w.audience(ctx, row, change, snapshot.Head.Revision)
 	if err != nil {
 		return is, err
 	}
+	is.Unsubscribed = unsubscribed
 	w.judge(&is, audience, open, appended, now)
 	return is, nil
 }

@@ -42,7 +42,7 @@ func readerOf(t *testing.T, h *history.Config) *history.Reader {
 
 // on is the configuration of a reader of a written history.
 func on(h *historytest.History) *history.Config {
-	return &history.Config{Env: historytest.Env, Domain: historytest.Domain, Store: h.Store, Reports: h.Reports, Timeouts: timeouts{
+	return &history.Config{Env: historytest.Env, Domain: historytest.Domain, Store: h.Store, Reports: h.Reports, Manifests: h.Store, Timeouts: timeouts{
 		"api:live": 30 * time.Second, historytest.FunctionARN("api") + ":$LATEST": 30 * time.Second, "batch": 10 * time.Minute, "denied": 0,
 	}}
 }
@@ -55,6 +55,8 @@ type waiting struct {
 	after   time.Duration // when it ends
 	missing string        // a part of what is missing; empty: it is reached
 	assumed string
+	// unsubscribed are those that are not any more, with commas.
+	unsubscribed string
 }
 
 func TestWait(t *testing.T) {
@@ -139,6 +141,46 @@ func TestWait(t *testing.T) {
 			write: func(h *historytest.History, row wire.Row) {
 				h.Deliver(row, historytest.Owed(row, "api", 0, invalidation.Undelivered, invalidation.FunctionFail))
 			},
+		},
+		{
+			name: "a delivery has failed, of a service that is not subscribed any more", after: checkEvery,
+			write: func(h *historytest.History, row wire.Row) {
+				h.Deliver(row, historytest.Acked(row, "api", "e1", 0, wire.Applied), historytest.Owed(row, "ghost", 0, invalidation.Undelivered, invalidation.NoFunction))
+				h.Holds(invalidation.Holding{At: row.Time.Add(-time.Hour)}, "api")
+			},
+			unsubscribed: "ghost",
+		},
+		{
+			name: "a service that is not subscribed any more reports that it holds it", after: checkEvery + timeout, awaited: history.Awaited{AllowNone: true},
+			write: func(h *historytest.History, row wire.Row) {
+				h.Deliver(row, historytest.Owed(row, "api", 0, invalidation.Undelivered, invalidation.NoAck))
+				h.Report(historytest.Report("api", "e1", row.Time, row.Revision, historytest.Holding(neon, 1)))
+				h.Holds(invalidation.Holding{At: row.Time.Add(time.Minute)}, "batch")
+			},
+			unsubscribed: "api",
+		},
+		{
+			name: "a deployment brought a manifest without it", after: checkEvery,
+			write: func(h *historytest.History, row wire.Row) {
+				h.Deliver(row, historytest.Acked(row, "api", "e1", 0, wire.Applied), historytest.Owed(row, "ghost", 0, invalidation.Undelivered, invalidation.NoFunction))
+				h.Holds(invalidation.Holding{Packaged: true, At: row.Time.Add(time.Second)}, "api")
+			},
+			unsubscribed: "ghost",
+		},
+		{
+			name: "a deployment brought a manifest that is not written down yet", missing: "the push to new failed: no-function: there is no such function; correct the manifest",
+			write: func(h *historytest.History, row wire.Row) {
+				h.Deliver(row, historytest.Acked(row, "api", "e1", 0, wire.Applied), historytest.Owed(row, "new", 0, invalidation.Undelivered, invalidation.NoFunction))
+				h.Holds(invalidation.Holding{Packaged: true, At: row.Time.Add(-time.Hour)}, "api")
+			},
+		},
+		{
+			name: "nobody is subscribed any more", missing: "nobody is subscribed to it",
+			write: func(h *historytest.History, row wire.Row) {
+				h.Deliver(row, historytest.Owed(row, "ghost", 0, invalidation.Undelivered, invalidation.NoFunction))
+				h.Holds(invalidation.Holding{At: row.Time.Add(time.Minute)})
+			},
+			unsubscribed: "ghost",
 		},
 		{
 			name: "what became of another row with its revision counts for nothing", missing: "nobody is subscribed to it",
@@ -276,6 +318,9 @@ func (w waiting) play(t *testing.T) {
 	if !strings.Contains(told, w.missing) {
 		t.Errorf("missing is\n%s\nwant %q", told, w.missing)
 	}
+	if unsubscribed := strings.Join(is.Unsubscribed, ","); unsubscribed != w.unsubscribed {
+		t.Errorf("unsubscribed is %q, want %q", unsubscribed, w.unsubscribed)
+	}
 	if assumed := strings.Join(is.Assumed, "\n"); !strings.Contains(assumed, w.assumed) {
 		t.Errorf("assumed is %q, want %q", assumed, w.assumed)
 	}
@@ -295,7 +340,13 @@ func TestWaitFollowsWhatComes(t *testing.T) {
 			row = h.Moved(neon, 2, time.Now().Add(-900*time.Millisecond)) // at 6.5 s
 			h.Deliver(row, historytest.Acked(row, "api", "e1", time.Second, wire.Applied))
 		}()
-		is, err := readerOf(t, on(h)).Wait(t.Context(), history.Awaited{Name: historytest.Name(neon), Within: time.Minute})
+		var told []string
+		is, err := readerOf(t, on(h)).Wait(t.Context(), history.Awaited{Name: historytest.Name(neon), Within: time.Minute, Waiting: func(is history.Waited) {
+			told = append(told, fmt.Sprint(is.Revision, " ", is.Problem))
+		}})
+		if len(told) == 0 || told[0] != "0 the broadcaster has never seen the secret" || told[len(told)-1] != "2 " {
+			t.Errorf("told %q", told)
+		}
 		if err != nil || is.Revision != 2 || is.Version != historytest.Version(2) {
 			t.Errorf("%+v, %v", is, err)
 		}

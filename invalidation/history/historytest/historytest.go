@@ -17,6 +17,7 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+	"github.com/bank-platform/secret-broadcaster/subscribers"
 )
 
 // Where a Domain is, and the names of its tables.
@@ -163,6 +164,25 @@ func (h *History) Deliver(row wire.Row, deliveries ...invalidation.Delivery) {
 	h.t.Helper()
 	h.Record(row, deliveries...)
 	if err := h.Store.Close(h.t.Context(), invalidation.Fanout{Position: invalidation.Position{Revision: row.Revision, Hash: row.Hash}}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Holds has a manifest hold, by which services are subscribed to all of the domain's secrets.
+func (h *History) Holds(is invalidation.Holding, services ...string) {
+	h.t.Helper()
+	text := fmt.Sprintf("apiVersion: secret-broadcaster/v1\nowner: payments-oncall@bank.example\nenv: %s\ndomain: %s\nservices:", Env, Domain)
+	for _, name := range services {
+		text += fmt.Sprintf("\n  - name: %s\n    secrets: [\"**\"]", name)
+	}
+	if len(services) == 0 {
+		text += " []"
+	}
+	is.Digest = subscribers.Digest([]byte(text))
+	if err := h.Store.Keep(h.t.Context(), []byte(text)); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.Store.Hold(h.t.Context(), is, nil); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -52,9 +52,10 @@ func (r *rotation) finishSecret(ctx context.Context, secretARN, version string) 
 // newHistory reads what the broadcaster of the secrets' domain has written.
 func newHistory(on aws.Config) (*history.Reader, error) {
 	tables := dynamodb.NewFromConfig(on)
+	store := broadcaster.New(tables, "prod-payments-changes", "prod-payments-operations")
 	return history.New(history.Config{
 		Env: "prod", Domain: "payments",
-		Store:    broadcaster.New(tables, "prod-payments-changes", "prod-payments-operations"),
+		Store: store, Manifests: store,
 		Reports:  broadcaster.NewReports(tables, "prod-payments-reports"),
 		Timeouts: broadcasterlambda.NewFunctions(lambda.NewFromConfig(on)),
 	})
