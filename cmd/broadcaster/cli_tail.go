@@ -82,7 +82,9 @@ func printEvent(out io.Writer, where place, e history.Event, asJSON bool) error 
 		}
 		return json.NewEncoder(out).Encode(line)
 	}
-	tell := func(at time.Time, revision int64, what string) { fmt.Fprintf(out, "%-20s  %-8d  %s\n", instant(at), revision, what) }
+	tell := func(at time.Time, revision int64, what string) {
+		fmt.Fprintf(out, "%-20s  %-8d  %s\n", instant(at), revision, what)
+	}
 	if d := e.Delivery; d != nil {
 		tell(d.Time, d.Revision, fmt.Sprintf("%s %s%s", d.Subscription, deliveryText(d.Outcome, d.Reason, true), ackedBy(d.Ack)))
 		return nil
