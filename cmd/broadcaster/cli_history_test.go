@@ -69,6 +69,22 @@ func TestOnCallShowsWhatTheCommandsPrint(t *testing.T) {
 	p.wantPolicy(t)
 }
 
+// TestOnCallShowsWhatOrdersPrint: of what writes, what the deployed broadcaster has answered in test/ops.
+func TestOnCallShowsWhatOrdersPrint(t *testing.T) {
+	for _, s := range []example{
+		{part: "replay", command: "replay --secret neon/connection-string --revision 4 --reason 'INC-4711: payments-api is back'"},
+		{part: "replay-dlq", command: "replay --from dlq --reason INC-4711"},
+		{part: "replay-archive", command: "replay --from archive --since 1h --reason 'INC-4711: the rule was off'"},
+		{part: "invalidate-moved", command: "invalidate neon/connection-string --reason 'INC-4711: it was in a log'"},
+	} {
+		stdout, err := os.ReadFile("../../test/ops/testdata/" + s.part + ".golden")
+		if err != nil {
+			t.Fatal(err)
+		}
+		generated(t, "../../docs/on-call.md", s.part, "```text\n$ broadcaster "+s.command+here+"\n"+string(stdout)+"```")
+	}
+}
+
 func TestTheJSONIsAsDocumented(t *testing.T) {
 	p := payments(t)
 	for _, s := range cliJSON() {

@@ -30,7 +30,7 @@ func TestTheDepthsOfAQueue(t *testing.T) {
 	account := fmt.Sprintf("7%011d", rand.Int64N(1e11)) // one of its own
 	client := sdk.New(sdk.Options{
 		Region: "eu-west-2", BaseEndpoint: &endpoint, RetryMaxAttempts: 1, // a message that is sent again would be another one
-		HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		HTTPClient:  &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
 	})
 	create := func(name string, attributes map[string]string) *string {

@@ -71,6 +71,9 @@ func TestEveryRunbookSaysWhatToDo(t *testing.T) {
 			}
 			at += found
 		}
+		if !strings.Contains(text, "[on call](../../docs/on-call.md#") {
+			t.Errorf("%s does not say where in docs/on-call.md it goes on", name)
+		}
 	}
 }
 

@@ -140,8 +140,8 @@ func theDocumentedCommandsRun(w *world) {
 	w.begin()
 	config, _, _ := w.emulated()
 	w.archived(awseventbridge.NewFromConfig(config))
-	w.runDocumented("pause|resume|invalidate|replay", 11, "docs/operating.md", "infra/runbooks/failed-deliveries.md", "infra/runbooks/dead-letters.md")
-	if records, err := w.store.Commands(t.Context()); err != nil || len(records) != 6 { // three are dry runs, and no delivery has failed
+	w.runDocumented("pause|resume|invalidate|replay", 13, "README.md", "docs/operating.md", "infra/runbooks/failed-deliveries.md", "infra/runbooks/dead-letters.md")
+	if records, err := w.store.Commands(t.Context()); err != nil || len(records) != 7 { // four are dry runs, and no delivery has failed
 		t.Errorf("%d records, %v", len(records), err)
 	}
 }

@@ -163,7 +163,7 @@ func whatAThrottledConsumerMissed(w *world) {
 	if d := w.delivery(3); d.Outcome != invalidation.Pending || d.Attempts != 3 {
 		w.Errorf("attempts do not begin anew: %+v", d)
 	}
-	w.wantText("replay", replay("--secret", "neon/connection-string"))
+	w.wantText("replay", replay("--secret", "neon/connection-string", "--revision", "4"))
 	w.wantText("replay-again", replay())
 	if d := w.delivery(4); d.Outcome != invalidation.Acknowledged || d.Ack.Revision != 4 {
 		w.Errorf("replayed: %+v", d)
