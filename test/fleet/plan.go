@@ -138,7 +138,7 @@ func scenes() [][][]op {
 		{3, [][]op{{opBackup}, change, look, {opRewind}, look}},
 		{3, [][]op{{opLogGap}, change, change, look}},
 		{6, [][]op{look, change, {opWait}, look}},
-		{4, [][]op{{opNewborn}, change, sleep, look}},
+		{12, [][]op{{opNewborn}, change, sleep, look}},
 	} {
 		for range s.n {
 			all = append(all, s.scene)
