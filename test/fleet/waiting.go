@@ -24,7 +24,7 @@ const longestRequest = 30 * time.Second
 
 // await waits for a secret's newest change as somebody on call would, and then has every environment read it.
 func (w *world) await(name string, certain bool) {
-	reader, err := past.New(past.Config{Env: env, Domain: domain, Store: w.store, Reports: reported{w}, Timeouts: reported{w}})
+	reader, err := past.New(past.Config{Env: env, Domain: domain, Store: w.store, Reports: reported{w}, Manifests: w.store, Timeouts: reported{w}})
 	if err != nil {
 		panic(err)
 	}
