@@ -205,6 +205,10 @@ type endless struct {
 
 func (e endless) Commands(context.Context) ([]invalidation.Command, error) { return nil, nil }
 
+func (e endless) Load(context.Context, []string) (invalidation.Snapshot, error) {
+	return invalidation.Snapshot{Head: invalidation.Position{Revision: e.rows}}, nil
+}
+
 func (e endless) Deliveries(_ context.Context, revision int64) ([]invalidation.Delivery, error) {
 	return []invalidation.Delivery{{Revision: revision, Hash: "h", Subscription: "payments-api", Outcome: invalidation.Acknowledged}}, nil
 }
@@ -219,10 +223,7 @@ func (e endless) Rows(_ context.Context, span history.Span) iter.Seq2[history.Ro
 				*e.peak = max(*e.peak, m.HeapAlloc)
 			}
 			row := history.Row{Row: wire.Row{Revision: n, Hash: "h", Time: at(0).Add(time.Duration(n) * time.Second), Changes: []wire.Change{moved(neon, "v", 0)}}}
-			if span.NewestFirst {
-				row.Revision = e.rows
-			}
-			if !yield(row, nil) {
+			if span.To > 0 && n > span.To || !yield(row, nil) {
 				return
 			}
 		}

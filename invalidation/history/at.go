@@ -71,7 +71,7 @@ func (r *Reader) At(ctx context.Context, name string, at time.Time) (Then, error
 
 // newestBefore returns the newest row that was appended by a time and tells of a secret.
 func (r *Reader) newestBefore(ctx context.Context, name string, at time.Time) (Row, wire.Change, bool, error) {
-	after, err := r.firstSince(ctx, at.Add(2*skew)) // all rows from there on are later
+	after, err := r.firstSince(ctx, at.Add(2*Skew)) // all rows from there on are later
 	if err != nil {
 		return Row{}, wire.Change{}, false, err
 	}

@@ -69,7 +69,7 @@ func (r *Reader) Changes(ctx context.Context, since, until time.Time) iter.Seq2[
 			return
 		}
 		rows := between(r.cfg.Store.Rows(ctx, Span{From: from}), since, until)
-		for told, err := range sideBySide(rows, func(row Row) (Told, error) { return r.told(ctx, row, open, func(invalidation.Delivery) {}) }) {
+		for told, err := range SideBySide(rows, func(row Row) (Told, error) { return r.told(ctx, row, open, func(invalidation.Delivery) {}) }) {
 			if !yield(told, err) || err != nil {
 				return
 			}
@@ -105,24 +105,28 @@ func (r *Reader) told(ctx context.Context, row Row, open map[string]bool, see fu
 	return t, nil
 }
 
-// skew is how far the dates of neighbouring rows may be out of order, since several processes append.
-const skew = time.Minute
+// Skew is how far the dates of neighbouring rows may be out of order, since several processes append.
+const Skew = time.Minute
 
-// firstSince returns the revision of the first row that may be dated at or after a time. It looks at few rows, whatever the
-// log's length.
 func (r *Reader) firstSince(ctx context.Context, since time.Time) (int64, error) {
 	snapshot, err := r.cfg.Store.Load(ctx, nil)
 	if err != nil {
 		return 0, err
 	}
-	low, high := int64(1), snapshot.Head.Revision+1
+	return FirstSince(ctx, r.cfg.Store, snapshot.Head.Revision, since)
+}
+
+// FirstSince returns the revision of the first row, in a log with this head, that may be dated at or after a time. It looks at few
+// rows, whatever the log's length.
+func FirstSince(ctx context.Context, log Log, head int64, since time.Time) (int64, error) {
+	low, high := int64(1), head+1
 	for low < high {
 		middle := low + (high-low)/2
-		row, found, err := r.row(ctx, middle)
+		row, found, err := rowAt(ctx, log, middle)
 		if err != nil {
 			return 0, err
 		}
-		if found && row.Time.Before(since.Add(-skew)) {
+		if found && row.Time.Before(since.Add(-Skew)) {
 			low = middle + 1
 		} else { // or it is missing: then more is read than need be
 			high = middle
@@ -148,8 +152,8 @@ func between(rows iter.Seq2[Row, error], since, until time.Time) iter.Seq2[Row, 
 // atOnce is how many revisions are looked at at once.
 const atOnce = 8
 
-// sideBySide asks about several rows at once and returns the answers in the rows' order.
-func sideBySide[T any](rows iter.Seq2[Row, error], ask func(Row) (T, error)) iter.Seq2[T, error] {
+// SideBySide asks about several rows at once and returns the answers in the rows' order.
+func SideBySide[T any](rows iter.Seq2[Row, error], ask func(Row) (T, error)) iter.Seq2[T, error] {
 	type answer struct {
 		is  T
 		err error

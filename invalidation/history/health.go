@@ -143,7 +143,7 @@ func (r *Reader) canary(ctx context.Context) (Canary, error) {
 	if c.Revision == 0 {
 		return c, nil
 	}
-	row, _, err := r.row(ctx, c.Revision)
+	row, _, err := rowAt(ctx, r.cfg.Store, c.Revision)
 	if err != nil {
 		return c, err
 	}

@@ -122,9 +122,9 @@ func (r *Reader) NameOfARN(ctx context.Context, arn string) (string, error) {
 	return "", fmt.Errorf("the secret with this ARN is %w", ErrUnknown)
 }
 
-// row returns the row at a revision, or false if the log has none.
-func (r *Reader) row(ctx context.Context, revision int64) (Row, bool, error) {
-	for row, err := range r.cfg.Store.Rows(ctx, Span{From: revision, To: revision}) {
+// rowAt returns the row at a revision, or false if the log has none.
+func rowAt(ctx context.Context, log Log, revision int64) (Row, bool, error) {
+	for row, err := range log.Rows(ctx, Span{From: revision, To: revision}) {
 		return row, err == nil, err
 	}
 	return Row{}, false, nil

@@ -70,7 +70,7 @@ func (r *Reader) Missed(ctx context.Context, since time.Time, queue Queue) ([]Gr
 		late []outcome
 	}
 	rows := r.cfg.Store.Rows(ctx, Span{From: from, NewestFirst: true})
-	for is, err := range sideBySide(rows, func(row Row) (looked, error) {
+	for is, err := range SideBySide(rows, func(row Row) (looked, error) {
 		var is looked
 		if row.Time.Before(since) && !hashes[row.Hash] {
 			return is, nil

@@ -102,7 +102,7 @@ func (r *Reader) Secret(ctx context.Context, name string) (Secret, error) {
 // addChange adds what the log and the deliveries say of a secret's newest change. The log may lack the row: it was restored
 // to before it, and the next tick appends again.
 func (r *Reader) addChange(ctx context.Context, s *Secret, services map[string]*Service) error {
-	row, found, err := r.row(ctx, s.Revision)
+	row, found, err := rowAt(ctx, r.cfg.Store, s.Revision)
 	if err != nil || !found {
 		return err
 	}

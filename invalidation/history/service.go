@@ -63,7 +63,7 @@ func (r *Reader) Service(ctx context.Context, service string) (Consumer, error) 
 	if err != nil {
 		return Consumer{}, err
 	}
-	head, _, err := r.row(ctx, snapshot.Head.Revision)
+	head, _, err := rowAt(ctx, r.cfg.Store, snapshot.Head.Revision)
 	if err != nil {
 		return Consumer{}, err
 	}
@@ -91,7 +91,7 @@ func (r *Reader) delivered(ctx context.Context, service string) ([]string, error
 	}
 	names := map[string]bool{}
 	rows := between(r.cfg.Store.Rows(ctx, Span{From: from}), now.Add(-deliveredWithin), now)
-	for row, err := range sideBySide(rows, func(row Row) (Row, error) {
+	for row, err := range SideBySide(rows, func(row Row) (Row, error) {
 		for _, err := range r.cfg.Store.Outcomes(ctx, row.Revision, service) {
 			return row, err // one is enough
 		}
@@ -110,7 +110,7 @@ func (r *Reader) delivered(ctx context.Context, service string) ([]string, error
 func (r *Reader) held(ctx context.Context, service string, row invalidation.SecretRow, name string, reports []wire.Report, head int64) (Held, error) {
 	h, delivered := Held{Name: name, Version: row.Current, Revision: row.Revision}, Service{}
 	if row.Revision > 0 {
-		is, found, err := r.row(ctx, row.Revision)
+		is, found, err := rowAt(ctx, r.cfg.Store, row.Revision)
 		if err != nil {
 			return h, err
 		}

@@ -163,7 +163,7 @@ func (w *waiter) look(ctx context.Context, now time.Time) (Waited, error) {
 		is.final = true
 		return is, nil
 	}
-	row, found, err := w.row(ctx, secret.Revision)
+	row, found, err := rowAt(ctx, w.cfg.Store, secret.Revision)
 	if err != nil {
 		return is, err
 	}
