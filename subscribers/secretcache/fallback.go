@@ -52,7 +52,7 @@ func (s *Secret) failedLately(e *entry, now instant) bool {
 }
 
 func (s *Secret) mayFallBackTo(e *entry, now instant) bool {
-	return e.held != nil && now.since(e.held.sent) <= s.ttl && s.is(e.held)
+	return e.held != nil && s.isYoungEnough(e.held, now) && s.is(e.held)
 }
 
 // fallBackFrom ends a read that did not wait for its fetch. Who has gone is not served; whose deadline has passed is.

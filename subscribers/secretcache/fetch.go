@@ -247,10 +247,13 @@ func (c *Cache) knownOf(name string) *knownChange {
 // install puts a fetched version into its entry and returns the entry if its OnChange is to be told. The caller holds mu.
 func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
 	c.endFetch(e, f)
+	f.version = newVersion(got, f.sent)
+	if c.entries[e.key] != e {
+		return nil // it was forgotten meanwhile: no change would be told to it any more
+	}
 	if e.name == "" {
 		e = c.resolve(e, got.Name)
 	}
-	f.version = newVersion(got, f.sent)
 	e.held = f.version
 	e.failed = nil
 	e.fresh.Store(f.version)

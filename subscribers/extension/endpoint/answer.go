@@ -34,6 +34,9 @@ func seconds(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', -1, 64)
 }
 
+// timeOf is the other way round.
+func timeOf(seconds float64) time.Time { return time.UnixMilli(int64(seconds*1000 + 0.5)) }
+
 func (f found) value() value {
 	v := value{ARN: f.ARN, Name: f.Name, VersionID: f.VersionID, VersionStages: f.Labels}
 	if f.Binary {
@@ -71,7 +74,7 @@ func decodeValue(body []byte) (found, error) {
 	}
 	f := found{Details: secretcache.Details{
 		Name: v.Name, ARN: v.ARN, VersionID: v.VersionID, Labels: v.VersionStages, Binary: v.SecretString == nil,
-		Created: time.UnixMilli(int64(v.CreatedDate*1000 + 0.5)),
+		Created: timeOf(v.CreatedDate),
 	}}
 	if f.text = string(v.SecretBinary); !f.Binary {
 		f.text = *v.SecretString

@@ -35,7 +35,8 @@ type Config struct {
 	// TTL is how long what the HTTP API is asked for by another label or a version id is kept. Those reads and what is
 	// passed on go to Secrets Manager itself.
 	TTL time.Duration
-	// MaxSecrets is how many ids are cached; further ones are passed on each time.
+	// MaxSecrets is how many ids are cached, those that were used last; one that is an ARN counts as two. Zero passes every
+	// read on.
 	MaxSecrets int
 
 	// Credentials are this environment's own: requests must be signed with them, and are signed anew with them. Required.
@@ -59,6 +60,7 @@ type Endpoint struct {
 	passage  *passage
 	current  *secrets // by AWSCURRENT
 	versions *secrets // by another label or by version id
+	caches   bool
 	logger   *slog.Logger
 	requests atomic.Int64 // under way
 }
@@ -94,7 +96,7 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	return &Endpoint{
 		cache: cfg.Cache, identity: identity, passage: passage, logger: cfg.Logger,
-		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets),
+		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets), caches: cfg.MaxSecrets > 0,
 	}, nil
 }
 

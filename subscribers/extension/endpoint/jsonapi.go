@@ -7,8 +7,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
 // The operations that are not just passed on
@@ -50,21 +53,20 @@ func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
 	}
 	defer e.cache.Begin(r.Context())()
 	operation := strings.TrimPrefix(r.Header.Get(targetHeader), targetPrefix)
-	if region == e.passage.region && e.answer(w, r, operation, body) {
+	isOwn := region == e.passage.region
+	if isOwn && e.answer(w, r, operation, body) {
 		return
 	}
 	answer, err := e.passage.pass(r.Context(), region, operation, body, r.Header)
+	if isOwn && !isRead(operation) && (err != nil || !answer.isRefused()) {
+		e.changed(body)
+	}
 	if err != nil {
 		e.refuse(w, err)
 		return
 	}
-	if answer.status == http.StatusOK && region == e.passage.region {
-		switch {
-		case operation == describeSecret:
-			answer.body = e.agree(r.Context(), body, answer.body)
-		case !isRead(operation):
-			e.expire(body, answer.body)
-		}
+	if isOwn && operation == describeSecret && answer.status == http.StatusOK {
+		answer.body = e.agree(r.Context(), answer.body)
 	}
 	answer.write(w)
 }
@@ -84,6 +86,10 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 	case !ok:
 		return false
 	case operation == getSecretValue && in.SecretID != "" && want.isCurrent() && len(in.SecretIDList) == 0:
+		if !e.follows(in.SecretID) {
+			e.observe(in.SecretID)
+			return false
+		}
 		got, err := e.read(r.Context(), want, false)
 		if err != nil {
 			e.refuse(w, err)
@@ -92,11 +98,36 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 		send(w, http.StatusOK, contentType, encode(got.forJSON()))
 		return true
 	case operation == batchGetSecretValue && len(in.SecretIDList) > 0 && len(in.SecretIDList) <= maxBatch && want == wanted{}:
+		if !slices.ContainsFunc(in.SecretIDList, e.follows) {
+			e.observe(in.SecretIDList...)
+			return false
+		}
 		send(w, http.StatusOK, contentType, encode(e.batch(r.Context(), in.SecretIDList)))
 		return true
 	default:
 		return false
 	}
+}
+
+// follows reports whether an SDK's reads of AWSCURRENT are answered from the cache. Without this endpoint an SDK asks Secrets
+// Manager each time: what no log tells of is not kept from it.
+func (e *Endpoint) follows(id string) bool { return e.modeOf(id) == secretcache.On }
+
+// observe has the cache read what the function reads past it while the log is only observed: what would be invalidated is
+// counted by what the cache holds.
+func (e *Endpoint) observe(ids ...string) {
+	for _, id := range ids {
+		if e.modeOf(id) == secretcache.Observe {
+			go func() { _, _ = e.current.get(context.Background(), id, false) }() // the function does not wait for it
+		}
+	}
+}
+
+func (e *Endpoint) modeOf(id string) secretcache.Mode {
+	if !e.caches {
+		return secretcache.Off
+	}
+	return e.cache.ModeOf(id)
 }
 
 // maxBatch is how many secrets a batch may name.
@@ -130,7 +161,13 @@ func (e *Endpoint) batch(ctx context.Context, ids []string) batch {
 	values, errs := make([]found, len(ids)), make([]error, len(ids))
 	var wg sync.WaitGroup
 	for i, id := range ids {
-		wg.Go(func() { values[i], errs[i] = e.read(ctx, wanted{id: id}, false) })
+		wg.Go(func() {
+			if want := (wanted{id: id}); e.follows(id) {
+				values[i], errs[i] = e.read(ctx, want, false)
+			} else {
+				values[i], errs[i] = e.passage.get(ctx, want.body())
+			}
+		})
 	}
 	wg.Wait()
 	out := batch{SecretValues: []value{}, Errors: []batchError{}}
@@ -145,18 +182,16 @@ func (e *Endpoint) batch(ctx context.Context, ids []string) batch {
 	return out
 }
 
-// expire has a secret that was just changed through this endpoint be read anew: whoever changes one and then reads it sees
-// what was written, as without this endpoint.
-func (e *Endpoint) expire(body, answer []byte) {
+// changed has a secret that was changed through this endpoint be read anew, or that may have been since no answer came: whoever
+// changes one and then reads it sees what was written, as without this endpoint. Other versions are read seldom: all of them
+// go.
+func (e *Endpoint) changed(body []byte) {
 	var asked struct {
-		ID string `json:"SecretId"`
+		ID   string `json:"SecretId"`
+		Name string // of one that is created
 	}
-	var changed struct{ ARN, Name string }
-	_ = json.Unmarshal(body, &asked) // Secrets Manager has understood it
-	_ = json.Unmarshal(answer, &changed)
-	for _, id := range []string{asked.ID, changed.ARN, changed.Name} {
-		if secret := e.current.existing(id); secret != nil {
-			secret.Expire()
-		}
-	}
+	_ = json.Unmarshal(body, &asked) // Secrets Manager has understood it, or nothing was changed
+	e.cache.Changed(asked.ID)
+	e.cache.Changed(asked.Name)
+	e.versions.forgetAll()
 }

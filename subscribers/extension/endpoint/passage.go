@@ -99,6 +99,11 @@ func isRead(operation string) bool {
 	return false
 }
 
+// isRefused reports whether Secrets Manager says that it has not done what it was asked.
+func (p passed) isRefused() bool {
+	return p.status >= http.StatusBadRequest && p.status < http.StatusInternalServerError
+}
+
 // write gives the answer to whoever asked.
 func (p passed) write(w http.ResponseWriter) {
 	for name, values := range p.header {
