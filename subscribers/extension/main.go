@@ -130,15 +130,24 @@ func live(ctx context.Context, lambda *lifecycle.Client, cache *secretcache.Cach
 		switch event.Kind {
 		case lifecycle.Invoke:
 			invocation := context.WithValue(ctx, arnKey{}, event.FunctionARN)
-			end := cache.Begin(invocation)
+			leave := cache.Begin(invocation)
 			cache.Linger(invocation)
-			end()
+			leave()
 		case lifecycle.Shutdown:
 			slog.Debug("the environment ends", "reason", event.Reason)
-			last, cancel := context.WithDeadline(ctx, event.Deadline())
-			defer cancel()
-			return server.Shutdown(last)
+			end(ctx, server, event.Deadline())
+			return nil
 		}
+	}
+}
+
+// end has the requests under way be answered before the environment ends. It does not end with ctx, as which a server that
+// is shut down ends at once.
+func end(ctx context.Context, server *http.Server, deadline time.Time) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		slog.Warn("the environment ends before a request is answered", "error", err)
 	}
 }
 
