@@ -212,7 +212,7 @@ func (s *Secret) inMemory(e *entry, mine *version, now instant) *version {
 	switch {
 	case v == nil && (s.failedLately(e, now) || s.waitedInVain(e, now)):
 		return e.held
-	case v != nil && (s.isYoungEnough(v, now) || v == mine && s.isFetched(v, now)):
+	case v != nil && (s.isYoungEnough(v, now) || v == mine && !v.sent.before(s.after) && now.since(v.sent) <= s.cache.cfg.FetchTimeout):
 		return v
 	}
 	return nil
@@ -221,11 +221,6 @@ func (s *Secret) inMemory(e *entry, mine *version, now instant) *version {
 // isYoungEnough reports whether a version's age allows it to be served.
 func (s *Secret) isYoungEnough(v *version, now instant) bool {
 	return now.since(v.sent) <= s.ttl && !v.sent.before(s.after)
-}
-
-// isFetched reports whether the age of a version that was fetched for this read allows it to be served.
-func (s *Secret) isFetched(v *version, now instant) bool {
-	return now.since(v.sent) <= s.cache.cfg.FetchTimeout && !v.sent.before(s.after)
 }
 
 // direct asks for a full ARN that is not the one of the secret now called by its name: it was deleted and created anew.

@@ -44,7 +44,7 @@ func newExtensionClient(e *environment, function secretcache.Handler) client {
 	}
 	own := credentials.NewStaticCredentialsProvider("model", "model", sessionToken)
 	c.endpoint, err = endpoint.New(endpoint.Config{
-		Cache: c.cache, TTL: ttl, MaxSecrets: 1000, Credentials: own,
+		Cache: c.cache, TTL: ttl, MaxSecrets: places(e), Credentials: own,
 		Region: "eu-west-2", URL: func(string) (string, error) { return "https://secretsmanager.test", nil }, Client: passagePort{e}, Logger: e.w.logger,
 	})
 	if err != nil {
@@ -54,6 +54,14 @@ func newExtensionClient(e *environment, function secretcache.Handler) client {
 		Region: "eu-west-2", Credentials: own, BaseEndpoint: aws.String("http://127.0.0.1:2773"), HTTPClient: c, Retryer: aws.NopRetryer{},
 	})
 	return c
+}
+
+// places returns how many ids are cached: in some environments too few, so that secrets are forgotten while they are read.
+func places(e *environment) int {
+	if e.id%4 >= 2 {
+		return 2
+	}
+	return 1000
 }
 
 // errNotPushed: no broadcaster pushes to a function that takes no invalidations. Whoever does reaches the function's own
