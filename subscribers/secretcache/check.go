@@ -284,6 +284,7 @@ func (c *Cache) applyTo(change wire.Change) {
 	e := c.entries[change.Name]
 	cached := e != nil && e.tracked
 	kept := cached && e.keeps(change)
+	c.markNameless(change)
 	switch {
 	case c.cfg.Mode != On:
 		if cached && !kept {
