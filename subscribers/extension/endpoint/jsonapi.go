@@ -102,11 +102,25 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 // maxBatch is how many secrets a batch may name.
 const maxBatch = 20
 
-// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of.
+// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of. It reads member by
+// member: encoding/json takes a name in any case, and the last of two that are the same.
 func parseRequest(body []byte) (in request, ok bool) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if decoder.Decode(&in) != nil {
+	if open, err := decoder.Token(); err != nil || open != json.Delim('{') {
+		return request{}, false
+	}
+	members := map[any]any{
+		"SecretId": &in.SecretID, "VersionId": &in.VersionID, "VersionStage": &in.VersionStage, "SecretIdList": &in.SecretIDList,
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		member := members[name]
+		delete(members, name)
+		if err != nil || member == nil || decoder.Decode(member) != nil {
+			return request{}, false
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
 		return request{}, false
 	}
 	_, err := decoder.Token()
