@@ -24,8 +24,6 @@ const (
 	// maxRequests is how many requests are answered at once, as many as AWS's agent answers; pings have a few more.
 	maxRequests = 800
 	morePings   = 2
-	// maxBodyBytes bounds a request: a value of 64 KB grows when it is written as JSON.
-	maxBodyBytes = 1 << 20
 )
 
 // Config says what an Endpoint answers with.
@@ -59,8 +57,11 @@ type Endpoint struct {
 	passage  *passage
 	current  *secrets // by AWSCURRENT
 	versions *secrets // by another label or by version id
+	bodies   bodies
 	logger   *slog.Logger
 	requests atomic.Int64 // under way
+
+	strangers, unsigned rarely // refusals of the HTTP API and of Secrets Manager's protocol
 }
 
 // New returns an endpoint, or an error that tells all that is missing. It calls nobody yet.
@@ -101,6 +102,7 @@ func New(cfg Config) (*Endpoint, error) {
 // ServeHTTP answers a request, in the order in which AWS's agent looks at one: are there too many, was it forwarded, whose
 // is it, what does it ask for.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	limitBody(w, r)
 	ping := r.URL.Path == "/ping"
 	limit := int64(maxRequests)
 	if ping {
