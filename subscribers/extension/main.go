@@ -33,7 +33,8 @@ const client = "extension/1.0.0"
 
 func main() {
 	if err := run(context.Background()); err != nil {
-		slog.Error("the extension ends, and the environment with it", "error", err)
+		// Whatever the log level: nothing else says why the function does not start.
+		slog.New(slog.NewJSONHandler(os.Stdout, nil)).Error("the extension ends, and the environment with it", "error", err)
 		os.Exit(1)
 	}
 }
