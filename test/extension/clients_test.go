@@ -50,11 +50,11 @@ func TestUnmodifiedCode(t *testing.T) {
 		},
 		"Node": {
 			[]string{"node", absolute(t, "clients/client.mjs")},
-			[]string{"sdk", "sdk-batch", "powertools", "powertools-provider", "http"},
+			[]string{"sdk", "sdk-late", "sdk-batch", "powertools", "powertools-provider", "http"},
 		},
 		"Java": {
 			[]string{"java", "-XX:TieredStopAtLevel=1", "-cp", ofClients(t, "CLIENTS_CLASSES"), "Client"},
-			[]string{"sdk", "sdk-batch", "powertools", "caching", "http"},
+			[]string{"sdk", "sdk-late", "sdk-batch", "powertools", "caching", "http"},
 		},
 	} {
 		t.Run(language, func(t *testing.T) {
