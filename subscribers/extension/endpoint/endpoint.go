@@ -61,7 +61,7 @@ type Endpoint struct {
 	logger   *slog.Logger
 	requests atomic.Int64 // under way
 
-	strangers, unsigned rarely // refusals of the HTTP API and of Secrets Manager's protocol
+	refusedTokens, refusedRequests rarely
 }
 
 // New returns an endpoint, or an error that tells all that is missing. It calls nobody yet.
