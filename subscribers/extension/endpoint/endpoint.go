@@ -54,14 +54,13 @@ type Config struct {
 type Endpoint struct {
 	cache    *secretcache.Cache
 	identity *identity
+	refused  struct{ tokens, requests rarely }
+	bodies   bodies
 	passage  *passage
 	current  *secrets // by AWSCURRENT
 	versions *secrets // by another label or by version id
-	bodies   bodies
 	logger   *slog.Logger
 	requests atomic.Int64 // under way
-
-	refusedTokens, refusedRequests rarely
 }
 
 // New returns an endpoint, or an error that tells all that is missing. It calls nobody yet.

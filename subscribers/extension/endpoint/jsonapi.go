@@ -31,7 +31,7 @@ type request struct {
 func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
 	region, body, err := e.receive(w, r)
 	if err != nil {
-		e.refusedRequests.warn(e.logger, "a request of Secrets Manager's protocol was refused", "error", err)
+		e.refused.requests.warn(e.logger, "a request of Secrets Manager's protocol was refused", "error", err)
 		e.refuse(w, err)
 		return
 	}
