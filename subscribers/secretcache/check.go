@@ -51,19 +51,22 @@ func (c *Cache) certain(now instant) bool {
 	return checked != nil && now.since(*checked) <= c.cfg.CheckEvery
 }
 
-// ensureChecked checks the log unless the newest check is young enough. It returns false if the log could not be read,
-// or not in time: then the TTL alone applies.
-func (c *Cache) ensureChecked(ctx context.Context) bool {
+// ensureChecked checks the log unless the newest check is young enough. The caller may have started one already. It
+// returns false if the log could not be read, or not in time: then the TTL alone applies.
+func (c *Cache) ensureChecked(ctx context.Context, k *check) bool {
 	// An answer may come so late that it is too old at once, above all one that was sent before a freeze: ask again.
 	for range 2 {
-		now := c.now()
-		if c.certain(now) {
-			return true
+		if k == nil {
+			now := c.now()
+			if c.certain(now) {
+				return true
+			}
+			k = c.startCheck(now, false)
 		}
-		k := c.startCheck(now, false)
 		if k == nil || !k.wait(ctx) {
 			return false
 		}
+		k = nil
 	}
 	return c.certain(c.now())
 }

@@ -83,7 +83,7 @@ func (c *Cache) runFetch(e *entry, f *fetch) {
 // over, what was answered before says nothing any more, and what AWSCURRENT reads now is the truth: so that is asked for.
 func (c *Cache) stillLate(e *entry, f *fetch) bool {
 	if e.follows {
-		c.ensureChecked(context.Background())
+		c.ensureChecked(context.Background(), nil)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -139,8 +139,9 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 	for range rounds {
 		var beside *fetch
 		if s.follows() && certain {
-			beside = s.fetchBeside(mine)
-			certain = c.ensureChecked(ctx)
+			var k *check
+			k, beside = s.fetchBeside(mine)
+			certain = c.ensureChecked(ctx, k)
 		}
 		if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return Value{}, s.wrap(err)
