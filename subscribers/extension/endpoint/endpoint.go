@@ -52,7 +52,6 @@ type Config struct {
 
 // An Endpoint answers requests. It is safe for concurrent use.
 type Endpoint struct {
-	cache    *secretcache.Cache
 	identity *identity
 	refused  struct{ tokens, requests rarely }
 	bodies   bodies
@@ -93,7 +92,7 @@ func New(cfg Config) (*Endpoint, error) {
 		return nil, err
 	}
 	return &Endpoint{
-		cache: cfg.Cache, identity: identity, passage: passage, logger: cfg.Logger,
+		identity: identity, passage: passage, logger: cfg.Logger,
 		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets),
 	}, nil
 }

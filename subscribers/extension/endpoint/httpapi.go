@@ -44,7 +44,6 @@ func (e *Endpoint) serveGet(w http.ResponseWriter, r *http.Request) {
 		tell(w, http.StatusBadRequest, problem)
 		return
 	}
-	defer e.cache.Begin(r.Context())()
 	got, err := e.read(r.Context(), want, isNew)
 	if err != nil {
 		refused := refusalOf(err)

@@ -264,11 +264,12 @@ func TestMoreRequestsThanAllowed(t *testing.T) {
 	})
 }
 
-// TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault: who asked first is gone, and between two requests the environment may
-// have been frozen.
+// TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault: who asked first is gone, and between two invocations the environment
+// may have been frozen.
 func TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		var with *endpoint.Config
+		w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) { with = cfg })
 		w.put(password, "first")
 		lost := true
 		w.behind(func(r *http.Request) (*http.Response, error) {
@@ -283,7 +284,10 @@ func TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault(t *testing.T) {
 		defer hangUp()
 		request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/"+password, nil)
 		request.Header.Set("X-Aws-Parameters-Secrets-Token", token)
+		end := with.Cache.Begin(t.Context())
 		w.endpoint.ServeHTTP(httptest.NewRecorder(), request)
+		end()
+		defer with.Cache.Begin(t.Context())()
 		w.wantText("/v1/"+password, "first")
 	})
 }

@@ -35,7 +35,6 @@ func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
 		e.refuse(w, err)
 		return
 	}
-	defer e.cache.Begin(r.Context())()
 	operation := strings.TrimPrefix(r.Header.Get(targetHeader), targetPrefix)
 	if region == e.passage.region && e.answer(w, r, operation, body) {
 		return
