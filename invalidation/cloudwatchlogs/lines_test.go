@@ -2,30 +2,23 @@ package cloudwatchlogs_test
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/invalidation/cloudwatchlogs"
 )
 
 // TestLines reads every line of a third party's CloudWatch Logs that a pattern matches, and says which log
 // group cannot be read.
 func TestLines(t *testing.T) {
-	endpoint := os.Getenv("MINISTACK_ENDPOINT")
-	if endpoint == "" {
-		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-	}
-	client := sdk.New(sdk.Options{
-		Region: "eu-west-2", BaseEndpoint: &endpoint, RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("placeholder", "placeholder", ""),
-	})
+	on, _ := awstest.Config(t)
+	client := sdk.NewFromConfig(on)
 	group, stream := aws.String(fmt.Sprint("/aws/lambda/lines-", time.Now().UnixNano())), aws.String("stream")
 	if _, err := client.CreateLogGroup(t.Context(), &sdk.CreateLogGroupInput{LogGroupName: group}); err != nil {
 		t.Fatal(err)

@@ -3,8 +3,6 @@ package eventbridge_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -21,28 +19,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bank-platform/secret-broadcaster/events"
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
 )
 
 const neon = "/bank/prod/payments/neon/connection-string"
 
-// on is an account of the emulator, or a configuration for another endpoint.
-func on(endpoint, account string) aws.Config {
+// at is a configuration for an endpoint of this test's own.
+func at(endpoint string) aws.Config {
 	return aws.Config{
 		Region: "eu-west-2", BaseEndpoint: &endpoint, HTTPClient: http.DefaultClient,
-		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
+		Credentials: credentials.NewStaticCredentialsProvider("placeholder", "placeholder", ""),
 	}
 }
 
 // TestAHintArrives on a third party's EventBridge, through a rule and a queue as deployed, and is what the broadcaster takes
 // for one.
 func TestAHintArrives(t *testing.T) {
-	endpoint := os.Getenv("MINISTACK_ENDPOINT")
-	if endpoint == "" {
-		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-	}
-	account := fmt.Sprintf("7%011d", rand.Int64N(1e11)) // one of its own
-	bus, queues := awseventbridge.NewFromConfig(on(endpoint, account)), sqs.NewFromConfig(on(endpoint, account))
+	on, account := awstest.Config(t)
+	bus, queues := awseventbridge.NewFromConfig(on), sqs.NewFromConfig(on)
 	queue, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("hints")})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +95,7 @@ func TestAHintIsTheGoldenEntry(t *testing.T) {
 		_, _ = w.Write([]byte(`{"FailedEntryCount":0,"Entries":[{"EventId":"e"}]}`))
 	}))
 	t.Cleanup(server.Close)
-	if err := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default").Hint(t.Context(), neon); err != nil {
+	if err := eventbridge.New(awseventbridge.NewFromConfig(at(server.URL)), "default").Hint(t.Context(), neon); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -116,7 +111,7 @@ func TestANameThatWouldBeIgnoredIsAnError(t *testing.T) {
 		_, _ = w.Write([]byte(`{"FailedEntryCount":0,"Entries":[{"EventId":"e"}]}`))
 	}))
 	t.Cleanup(server.Close)
-	h := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default")
+	h := eventbridge.New(awseventbridge.NewFromConfig(at(server.URL)), "default")
 	var names struct{ Taken, Refused []string }
 	golden(t, "names.json", &names)
 	for _, name := range names.Taken {
@@ -148,7 +143,7 @@ func TestAHintThatEventBridgeDoesNotTakeIsAnError(t *testing.T) {
 			w.WriteHeader(c.status)
 			_, _ = w.Write([]byte(c.answer))
 		}))
-		err := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default").Hint(t.Context(), neon)
+		err := eventbridge.New(awseventbridge.NewFromConfig(at(server.URL)), "default").Hint(t.Context(), neon)
 		server.Close()
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v", name, err)
@@ -167,7 +162,7 @@ func TestAHintDoesNotHoldUpWhoSendsIt(t *testing.T) {
 	}))
 	t.Cleanup(func() { close(hangs); server.Close() })
 	began := time.Now()
-	err := eventbridge.New(awseventbridge.NewFromConfig(on(server.URL, "placeholder")), "default").Hint(t.Context(), neon)
+	err := eventbridge.New(awseventbridge.NewFromConfig(at(server.URL)), "default").Hint(t.Context(), neon)
 	if took := time.Since(began); err == nil || took > 10*time.Second {
 		t.Errorf("got %v after %v", err, took)
 	}

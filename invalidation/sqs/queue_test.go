@@ -3,10 +3,7 @@ package sqs_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdk "github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/internal/local/queue"
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 	"github.com/bank-platform/secret-broadcaster/invalidation/sqs"
@@ -23,16 +21,8 @@ import (
 
 // TestTheDepthsOfAQueue on a third party's SQS: what waits, what somebody works on, what is delayed, what is parked.
 func TestTheDepthsOfAQueue(t *testing.T) {
-	endpoint := os.Getenv("MINISTACK_ENDPOINT")
-	if endpoint == "" {
-		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-	}
-	account := fmt.Sprintf("7%011d", rand.Int64N(1e11)) // one of its own
-	client := sdk.New(sdk.Options{
-		Region: "eu-west-2", BaseEndpoint: &endpoint, RetryMaxAttempts: 1, // a message that is sent again would be another one
-		HTTPClient:  &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
-		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
-	})
+	on, account := awstest.Config(t)
+	client := sdk.NewFromConfig(on)
 	create := func(name string, attributes map[string]string) *string {
 		t.Helper()
 		out, err := client.CreateQueue(t.Context(), &sdk.CreateQueueInput{QueueName: &name, Attributes: attributes})

@@ -33,7 +33,8 @@ const client = "extension/1.0.0"
 
 func main() {
 	if err := run(context.Background()); err != nil {
-		slog.Error("the extension ends, and the environment with it", "error", err)
+		// Whatever the log level: nothing else says why the function does not start.
+		slog.New(slog.NewJSONHandler(os.Stdout, nil)).Error("the extension ends, and the environment with it", "error", err)
 		os.Exit(1)
 	}
 }
@@ -47,6 +48,9 @@ func run(ctx context.Context) error {
 	}
 	debug.SetGCPercent(gcPercent)
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: s.level})))
+	if s.proxy != "" {
+		slog.Warn("some clients would send the function's requests, and its token, through a proxy: set NO_PROXY to 127.0.0.1,localhost", "variable", s.proxy)
+	}
 	if err := takeEndpoints(); err != nil {
 		return fmt.Errorf("configuring the extension: %w", err)
 	}

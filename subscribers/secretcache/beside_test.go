@@ -259,17 +259,26 @@ func TestAFetchThatItsCheckHasOvertakenIsNotWaitedFor(t *testing.T) {
 		fake := secretcachetest.New(t)
 		fake.Put(password, "first")
 		var left atomic.Int32
+		log := &countedLog{}
 		secret := newCache(t, fake, func(cfg *secretcache.Config) {
+			log.Log, cfg.Log = cfg.Log, log
 			cfg.Secrets = lostAtFirst{cfg.Secrets, &left}
 		}).Secret(password).WithTTL(0)
 		wantText(t, secret, "first")
 		fake.Put(password, "second")
 		fake.Advance(nextCheck)
 		left.Store(1)
-		v, took, err := reading(t, secret, time.Minute)
-		if v.Text() != "second" || took != 0 {
-			t.Errorf("got %q, %v after %v", v.Text(), err, took)
-		}
+		log.gate = make(chan struct{})
+		var read sync.WaitGroup
+		read.Go(func() {
+			v, took, err := reading(t, secret, time.Minute)
+			if v.Text() != "second" || took != 0 {
+				t.Errorf("got %q, %v after %v", v.Text(), err, took)
+			}
+		})
+		synctest.Wait() // until the fetch beside the check hangs
+		close(log.gate)
+		read.Wait()
 		time.Sleep(secretcache.DefaultFetchTimeout) // the one that was overtaken ends
 	})
 }

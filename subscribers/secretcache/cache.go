@@ -44,6 +44,7 @@ type Cache struct {
 	rests       atomic.Int64 // how often there began or ceased to be any: between the two the environment may have been frozen
 
 	mu      sync.Mutex // guards all below, and what entry says it guards
+	account string     // that names are looked up in; empty until an answer has told it
 	entries map[string]*entry
 	known   map[string]knownChange // the newest change of each name, for as long as late answers are to be expected
 	cursor  cursor
@@ -68,7 +69,8 @@ func cursorOf(r wire.Row) cursor { return cursor{r.Revision, r.Hash} }
 type entry struct {
 	// key is what Cache.entries has it under, until it is forgotten.
 	key string
-	// name is the secret's name; empty for an entry that was asked for by an ARN whose name is not known yet.
+	// name is the secret's name; empty for an entry that was asked for by an ARN: its name is not known yet, or it is of
+	// another account's secret.
 	name string
 	// tracked: the log speaks of this secret. Any other has the TTL only.
 	tracked bool
@@ -76,7 +78,7 @@ type entry struct {
 	follows bool
 	// fresh is what may be served; nil while there is nothing or it is marked for refetch.
 	fresh atomic.Pointer[version]
-	// alias is the entry by name, once the first answer to an ARN has told it.
+	// alias is the entry that has taken this one's place: the one by name, once the first answer to an ARN has told it.
 	alias atomic.Pointer[entry]
 
 	// Guarded by Cache.mu:
@@ -161,16 +163,13 @@ func (c *Cache) entryFor(id string) *entry {
 	return e
 }
 
-// tracks reports whether the log speaks of the secret with this name or ARN. An ARN is arn:…:secret:name-suffix
-// (https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_iam-permissions.html).
+// tracks reports whether the log speaks of the secret with this name or ARN. The caller holds mu.
 func (c *Cache) tracks(id string) bool {
-	if c.cfg.Mode == Off {
+	name := nameIn(id)
+	if c.cfg.Mode == Off || name != id && c.account != "" && !c.isOwn(id) {
 		return false
 	}
-	if _, name, ok := strings.Cut(id, ":secret:"); ok {
-		id = name
-	}
-	return strings.HasPrefix(id, wire.NamePrefix(c.cfg.Env, c.cfg.Domain))
+	return strings.HasPrefix(name, wire.NamePrefix(c.cfg.Env, c.cfg.Domain))
 }
 
 // mark makes an entry be refetched before it is served again. The caller holds mu.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -234,16 +235,23 @@ func TestAFrozenEnvironmentsClock(t *testing.T) {
 			wantText(t, secret, "first")
 			fake.Put(password, "second")
 			wantText(t, secret, "first")
+			clock.mu.Lock()
 			move(clock)
+			clock.mu.Unlock()
 			wantText(t, secret, "second")
 		})
 	}
 }
 
-// clocks are set apart.
-type clocks struct{ monotonic, wall time.Duration }
+// clocks are set apart, also while a report is on its way.
+type clocks struct {
+	mu              sync.Mutex
+	monotonic, wall time.Duration
+}
 
 func (c *clocks) Now() (time.Duration, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.monotonic, time.Unix(1_767_225_600, 0).Add(c.wall)
 }
 

@@ -31,7 +31,7 @@ const (
 // A fetch is one refill of an entry on its way. All who read the entry meanwhile share it.
 type fetch struct {
 	id         string // what is asked for: a name, or the ARN a handle was made with
-	name       string // the secret's name; empty until the first answer to an ARN has told it
+	name, arn  string // the secret's; empty until the first answer to an ARN has told them
 	generation uint64 // the entry's when it began
 	marks      uint64 // the cache's when it began: for an entry whose name is not known yet
 	done       chan struct{}
@@ -83,7 +83,7 @@ func (c *Cache) runFetch(e *entry, f *fetch) {
 // over, what was answered before says nothing any more, and what AWSCURRENT reads now is the truth: so that is asked for.
 func (c *Cache) stillLate(e *entry, f *fetch) bool {
 	if e.follows {
-		c.ensureChecked(context.Background())
+		c.ensureChecked(context.Background(), nil)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,13 +108,13 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.counts.Fetches++
-	if e.generation != f.generation || e.name == "" && c.marks != f.marks {
+	if c.isSuperseded(e, f) {
 		f.err = errSuperseded
 		c.endFetch(e, f)
 		return false, nil
 	}
-	if err == nil {
-		f.name = got.Name
+	if err == nil && e.tracked {
+		f.name, f.arn = got.Name, got.ARN
 	}
 	known := c.knownOf(f.name)
 	if known == nil {
@@ -148,7 +148,7 @@ func (c *Cache) get(e *entry, f *fetch, versionID string) (Fetched, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
 		rests := c.rests.Load()
 		c.noteSent(e, f)
-		got, err := c.cfg.Secrets.Get(ctx, f.id, versionID)
+		got, err := c.request(ctx, f, versionID)
 		cancel()
 		if err == nil || c.rests.Load() == rests {
 			return got, err
@@ -188,15 +188,13 @@ func newVersion(got Fetched, sent instant) *version {
 func (c *Cache) giveUp(e *entry, f *fetch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e.generation != f.generation || e.name == "" && c.marks != f.marks {
+	if c.isSuperseded(e, f) {
 		f.err = errSuperseded
 		c.endFetch(e, f)
 		return
 	}
 	c.endFetch(e, f)
-	if e.name == "" && f.name != "" {
-		e = c.resolve(e, f.name) // where the log's changes reach it
-	}
+	e = c.resolve(e, f.name, f.arn) // where the log's changes reach it
 	known := c.knownOf(f.name)
 	if known == nil {
 		known = f.known
@@ -251,9 +249,7 @@ func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
 	if c.entries[e.key] != e {
 		return nil // it was forgotten meanwhile: no change would be told to it any more
 	}
-	if e.name == "" {
-		e = c.resolve(e, got.Name)
-	}
+	e = c.resolve(e, got.Name, got.ARN)
 	e.held = f.version
 	e.failed = nil
 	e.fresh.Store(f.version)
@@ -267,13 +263,21 @@ func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
 	return e
 }
 
-// resolve makes the entry of an ARN an alias of the entry by name. The caller holds mu.
-func (c *Cache) resolve(e *entry, name string) *entry {
+// resolve has the entry by name take the place of an ARN's, if that is of the own account, and returns the entry that has
+// it. The caller holds mu.
+func (c *Cache) resolve(e *entry, name, arn string) *entry {
+	if e.name != "" || !c.isOwn(arn) {
+		return e
+	}
 	byName := c.entryFor(name)
-	byName.onChange = append(byName.onChange, e.onChange...)
-	e.onChange = nil
-	e.alias.Store(byName)
+	c.replace(e, byName)
 	return byName
+}
+
+// isSuperseded reports whether an entry was marked while a fetch of it was on its way, or may have been as far as is known
+// of its name. The caller holds mu.
+func (c *Cache) isSuperseded(e *entry, f *fetch) bool {
+	return e.generation != f.generation || e.tracked && e.name == "" && c.marks != f.marks
 }
 
 // fail ends a fetch that gave no usable value. The caller holds mu.

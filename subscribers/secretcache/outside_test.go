@@ -126,52 +126,90 @@ func TestRecentIsWhatTheLogToldOfInTheLastMinute(t *testing.T) {
 	fake.Advance(time.Hour)
 	second := fake.Put(password, "second")
 	cache := newCache(t, fake)
-	change, ok := cache.Recent(t.Context(), password)
+	change, ok := cache.Recent(t.Context(), password, fake.ARN(password))
 	if !ok || change.VersionID != second || change.Kind != wire.Moved {
 		t.Errorf("got %+v, %t", change, ok)
 	}
 	fake.Advance(nextCheck)
 	fake.Delete(password)
-	if change, ok := cache.Recent(t.Context(), password); !ok || change.Kind != wire.Deleted {
+	if change, ok := cache.Recent(t.Context(), password, fake.ARN(password)); !ok || change.Kind != wire.Deleted {
 		t.Errorf("after the next change: got %+v, %t", change, ok)
 	}
 	fake.BreakLog(errors.New("throttled")) // by now no check has forgotten it
 	fake.Advance(time.Minute + time.Second)
-	if change, ok := cache.Recent(t.Context(), password); ok {
+	if change, ok := cache.Recent(t.Context(), password, fake.ARN(password)); ok {
 		t.Errorf("after a minute: got %+v", change)
 	}
 	fake.BreakLog(nil)
 	for _, mode := range []secretcache.Mode{secretcache.Observe, secretcache.Off} {
 		other := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Mode = mode })
-		if change, ok := other.Recent(t.Context(), password); ok {
+		if change, ok := other.Recent(t.Context(), password, fake.ARN(password)); ok {
 			t.Errorf("mode %s: got %+v", mode, change)
 		}
 	}
-	if change, ok := cache.Recent(t.Context(), "/outside"); ok {
-		t.Errorf("outside: got %+v", change)
+}
+
+// TestTheLogSaysNothingOfAnotherAccountsSecret, nor of one whose account is not known.
+func TestTheLogSaysNothingOfAnotherAccountsSecret(t *testing.T) {
+	fake := secretcachetest.New(t)
+	fake.Put(password, "first")
+	cache := newCache(t, fake)
+	arn := fake.ARN(password)
+	if change, ok := cache.Recent(t.Context(), arn, arn); ok {
+		t.Errorf("nobody knows whose it is: got %+v", change)
+	}
+	if _, ok := cache.Recent(t.Context(), password, arn); !ok { // the answer to a name is of the own account
+		t.Error("by its name: nothing")
+	}
+	if _, ok := cache.Recent(t.Context(), arn, arn); !ok {
+		t.Error("once that is known: nothing")
+	}
+	foreign := strings.Replace(arn, secretcachetest.Account, "444455556666", 1)
+	if change, ok := cache.Recent(t.Context(), foreign, foreign); ok {
+		t.Errorf("another account's: got %+v", change)
 	}
 }
 
 // TestWhatItsCallerHasChangedIsReadAnew: by whichever id it is changed, and by whichever it was read.
 func TestWhatItsCallerHasChangedIsReadAnew(t *testing.T) {
-	fake := secretcachetest.New(t)
-	fake.Put(password, "first")
-	ids := []string{password, fake.ARN(password), partialARN(fake, password)}
+	for _, name := range []string{password, "/bank/test/payments/neon/key-abcdef"} { // which ends as an ARN does
+		fake := secretcachetest.New(t)
+		fake.Put(name, "first")
+		ids := []string{name, fake.ARN(name), partialARN(fake, name)}
+		for _, by := range ids {
+			for _, of := range ids {
+				cache := newCache(t, fake)
+				secret := cache.Secret(of)
+				fake.PutSilently(name, "before")
+				wantText(t, secret, "before")
+				fake.PutSilently(name, "after")
+				wantText(t, secret, "before")
+				cache.Changed(by)
+				fake.BreakSecrets(errors.New("throttled"))
+				if v, err := secret.Get(t.Context()); err == nil {
+					t.Errorf("changed by %s, read by %s: while it cannot be read %q is served", by, of, v.Text())
+				}
+				fake.BreakSecrets(nil)
+				wantText(t, secret, "after")
+			}
+		}
+	}
+}
+
+// TestAnotherAccountsSecretThatWasChangedIsReadAnew: it is kept under each ARN that it was asked for by.
+func TestAnotherAccountsSecretThatWasChangedIsReadAnew(t *testing.T) {
+	cache, _, asked := withTwoAccounts(t)
+	ids := []string{theirs, theirs[:strings.LastIndexByte(theirs, '-')]}
 	for _, by := range ids {
 		for _, of := range ids {
-			cache := newCache(t, fake)
 			secret := cache.Secret(of)
-			fake.PutSilently(password, "before")
-			wantText(t, secret, "before")
-			fake.PutSilently(password, "after")
-			wantText(t, secret, "before")
+			wantText(t, secret, "theirs")
+			before := asked.Load()
 			cache.Changed(by)
-			fake.BreakSecrets(errors.New("throttled"))
-			if v, err := secret.Get(t.Context()); err == nil {
-				t.Errorf("changed by %s, read by %s: while it cannot be read %q is served", by, of, v.Text())
+			wantText(t, secret, "theirs")
+			if asked.Load() == before {
+				t.Errorf("changed by %s, read by %s: it was not asked for anew", by, of)
 			}
-			fake.BreakSecrets(nil)
-			wantText(t, secret, "after")
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -139,8 +138,9 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 	for range rounds {
 		var beside *fetch
 		if s.follows() && certain {
-			beside = s.fetchBeside(mine)
-			certain = c.ensureChecked(ctx)
+			var k *check
+			k, beside = s.fetchBeside(mine)
+			certain = c.ensureChecked(ctx, k)
 		}
 		if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return Value{}, s.wrap(err)
@@ -246,14 +246,7 @@ func (s *Secret) current() *entry {
 	return e
 }
 
-// is reports whether a version belongs to what the handle was made with. An ARN ends in a hyphen and six characters that
-// a partial ARN lacks (https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html).
-func (s *Secret) is(v *version) bool {
-	if !s.arn || v.arn == s.id {
-		return true
-	}
-	suffix, ok := strings.CutPrefix(v.arn, s.id+"-")
-	return ok && len(suffix) == 6
-}
+// is reports whether a version belongs to what the handle was made with.
+func (s *Secret) is(v *version) bool { return !s.arn || isOf(s.id, v.arn) }
 
 func (s *Secret) wrap(err error) error { return fmt.Errorf("reading secret %s: %w", s.id, err) }

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -57,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{T: t, dir: dir, endpoint: emulated(t), seen: map[string]int{}}
-	on := aws.Config{Region: region, BaseEndpoint: &w.endpoint, Credentials: credentials.NewStaticCredentialsProvider(account, "x", "")}
+	on := aws.Config{Region: region, BaseEndpoint: &w.endpoint, HTTPClient: awstest.Client(), Credentials: credentials.NewStaticCredentialsProvider(account, "x", "")}
 	w.vault, w.functions, w.bus = secretsmanager.NewFromConfig(on), lambda.NewFromConfig(on), eventbridge.NewFromConfig(on)
 	w.queues, w.roles = sqs.NewFromConfig(on), iam.NewFromConfig(on)
 	tables := awsdynamodb.NewFromConfig(on)

@@ -103,8 +103,9 @@ func layers() []layer {
 			"the extension wires the Go client and its endpoint, and knows nothing of the broadcaster",
 		},
 		{"subscribers/node/test/endpoints", []string{"internal/local/tables", "internal/local/secrets"}, "what the Node client's tests call is the stand-ins and nothing else"},
-		{"internal/local/tables/tablestest", []string{sdk, smithy, goCmp}, suites},
-		{"internal/local/secrets/secretstest", []string{sdk, smithy, goCmp}, suites},
+		{"internal/awstest", []string{sdk}, "tests reach AWS's emulator as anybody reaches AWS"},
+		{"internal/local/tables/tablestest", []string{"internal/awstest", sdk, smithy, goCmp}, suites},
+		{"internal/local/secrets/secretstest", []string{"internal/awstest", sdk, smithy, goCmp}, suites},
 		{"internal/local/...", []string{"internal/local/..."}, "a stand-in knows AWS's behaviour, nothing of this project and no SDK"},
 		{
 			"cmd/broadcaster", append([]string{"cmd/broadcaster/...", "invalidation/...", "subscribers/...", runtime, cobra}, edge...),

@@ -23,6 +23,7 @@ import (
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/internal/local/functions"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
@@ -77,11 +78,8 @@ type world struct {
 
 func newWorld(t *testing.T, program, artifact string) *world {
 	t.Helper()
-	w := &world{T: t, dir: t.TempDir(), program: program, sts: os.Getenv("MINISTACK_ENDPOINT"), deployed: map[string]functions.Function{}, who: oncallAccount}
+	w := &world{T: t, dir: t.TempDir(), program: program, sts: awstest.URL(t), deployed: map[string]functions.Function{}, who: oncallAccount}
 	w.account = fmt.Sprintf("7%011d", time.Now().UnixNano()%1e11)
-	if w.sts == "" {
-		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-	}
 	var err error
 	if w.tables, err = tables.Open(tables.Config{}); err != nil {
 		t.Fatal(err)
@@ -120,7 +118,7 @@ func (w *world) before(i functions.Invocation) error {
 func wake(t *testing.T) {
 	t.Helper()
 	client := awssts.New(awssts.Options{
-		Region: region, BaseEndpoint: aws.String(os.Getenv("MINISTACK_ENDPOINT")),
+		Region: region, BaseEndpoint: aws.String(awstest.URL(t)), HTTPClient: awstest.Client(),
 		Credentials: credentials.NewStaticCredentialsProvider(oncallAccount, "placeholder", ""),
 	})
 	if _, err := client.GetCallerIdentity(t.Context(), &awssts.GetCallerIdentityInput{}); err != nil {

@@ -2,9 +2,9 @@ package secrets_test
 
 import (
 	"net/http/httptest"
-	"os"
 	"testing"
 
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets/secretstest"
 )
@@ -23,10 +23,7 @@ func TestContract(t *testing.T) {
 		})
 	})
 	t.Run("third party's emulator", func(t *testing.T) {
-		url := os.Getenv("MINISTACK_ENDPOINT")
-		if url == "" {
-			t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-		}
+		url := awstest.URL(t)
 		secretstest.Run(t, func(*testing.T) secretstest.Endpoint { return secretstest.Endpoint{URL: url} },
 			secretstest.IgnoresTokens, secretstest.CreatesOnce, secretstest.OverwritesVersions, secretstest.IgnoresStageOfVersion,
 			secretstest.DropsDeprecated, secretstest.AcceptsAnyName, secretstest.AcceptsAnyValue, secretstest.CreatesEmptyVersion,

@@ -2,9 +2,9 @@ package tables_test
 
 import (
 	"net/http/httptest"
-	"os"
 	"testing"
 
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/internal/local/tables"
 	"github.com/bank-platform/secret-broadcaster/internal/local/tables/tablestest"
 )
@@ -23,10 +23,7 @@ func TestContract(t *testing.T) {
 		})
 	})
 	t.Run("third party's emulator", func(t *testing.T) {
-		url := os.Getenv("MINISTACK_ENDPOINT")
-		if url == "" {
-			t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-		}
+		url := awstest.URL(t)
 		tablestest.Run(t, func(*testing.T) tablestest.Endpoint { return tablestest.Endpoint{URL: url} })
 	})
 }

@@ -82,6 +82,9 @@ func decodeValue(body []byte) (found, error) {
 	return f, nil
 }
 
+// unavailable is what AWS calls a trouble that passes.
+const unavailable = "ServiceUnavailable"
+
 // A refusal is an answer that says no, as AWS words it.
 type refusal struct {
 	status  int
@@ -115,6 +118,8 @@ func refusalOf(err error) *refusal {
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case errors.Is(err, errNoCredentials):
+		return &refusal{http.StatusServiceUnavailable, unavailable, "this function's credentials cannot be had just now"}
 	case errors.As(err, &api):
 		return &refusal{statusOf(err), api.ErrorCode(), api.ErrorMessage()}
 	case errors.Is(err, secretcache.ErrDeleted): // the log says so, Secrets Manager not yet

@@ -8,17 +8,18 @@ import (
 
 // agree makes an answer to DescribeSecret agree with what is read here. Caching clients ask which version AWSCURRENT names
 // and then for that version: DescribeSecret may answer with what was before a change that the log has told of.
-func (e *Endpoint) agree(ctx context.Context, answer []byte) []byte {
+func (e *Endpoint) agree(ctx context.Context, body, answer []byte) []byte {
+	in, ok := parseRequest(body)
 	var members map[string]json.RawMessage
 	var described struct {
-		Name            string
+		ARN             string
 		LastChangedDate float64
 		Labels          map[string][]string `json:"VersionIdsToStages"`
 	}
-	if json.Unmarshal(answer, &members) != nil || json.Unmarshal(answer, &described) != nil || described.Labels == nil {
+	if !ok || json.Unmarshal(answer, &members) != nil || json.Unmarshal(answer, &described) != nil || described.Labels == nil {
 		return answer
 	}
-	change, ok := e.cache.Recent(ctx, described.Name)
+	change, ok := e.cache.Recent(ctx, in.SecretID, described.ARN)
 	if !ok || change.VersionID == "" || timeOf(described.LastChangedDate).UnixMilli() >= change.At.UnixMilli() {
 		return answer
 	}

@@ -24,8 +24,6 @@ const (
 	// maxRequests is how many requests are answered at once, as many as AWS's agent answers; pings have a few more.
 	maxRequests = 800
 	morePings   = 2
-	// maxBodyBytes bounds a request: a value of 64 KB grows when it is written as JSON.
-	maxBodyBytes = 1 << 20
 )
 
 // Config says what an Endpoint answers with.
@@ -57,6 +55,8 @@ type Config struct {
 type Endpoint struct {
 	cache    *secretcache.Cache
 	identity *identity
+	refused  struct{ tokens, requests rarely }
+	bodies   bodies
 	passage  *passage
 	current  *secrets // by AWSCURRENT
 	versions *secrets // by another label or by version id
@@ -103,6 +103,7 @@ func New(cfg Config) (*Endpoint, error) {
 // ServeHTTP answers a request, in the order in which AWS's agent looks at one: are there too many, was it forwarded, whose
 // is it, what does it ask for.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	limitBody(w, r)
 	ping := r.URL.Path == "/ping"
 	limit := int64(maxRequests)
 	if ping {

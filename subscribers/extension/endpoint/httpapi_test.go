@@ -299,8 +299,8 @@ func TestMoreRequestsThanAllowed(t *testing.T) {
 	})
 }
 
-// TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault: who asked first is gone, and between two requests the environment may
-// have been frozen.
+// TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault: who asked first is gone, and between two invocations the environment
+// may have been frozen.
 func TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -318,7 +318,10 @@ func TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault(t *testing.T) {
 		defer hangUp()
 		request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/"+password, nil)
 		request.Header.Set("X-Aws-Parameters-Secrets-Token", token)
+		end := w.cache.Begin(t.Context())
 		w.endpoint.ServeHTTP(httptest.NewRecorder(), request)
+		end()
+		defer w.cache.Begin(t.Context())()
 		w.wantText("/v1/"+password, "first")
 	})
 }

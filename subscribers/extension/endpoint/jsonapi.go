@@ -32,26 +32,12 @@ type request struct {
 
 // serveJSON answers a request of Secrets Manager's own protocol, which must be signed with this environment's credentials.
 func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	var tooLong *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLong):
-		e.refuse(w, &refusal{http.StatusRequestEntityTooLarge, "SerializationException", "the request is longer than 1 MB"})
-		return
-	case err != nil:
-		e.refuse(w, refuse("SerializationException", "the request cannot be read"))
-		return
-	case r.Method != http.MethodPost || r.URL.Path != "/" || r.URL.RawQuery != "":
-		e.refuse(w, refuse("UnknownOperationException", "Secrets Manager's operations are posted to /"))
-		return
-	}
-	region, err := e.verify(r, body)
+	region, body, err := e.receive(w, r)
 	if err != nil {
-		e.logger.Warn("a request was refused that is not signed by this function", "error", err)
+		e.refused.requests.warn(e.logger, "a request of Secrets Manager's protocol was refused", "error", err)
 		e.refuse(w, err)
 		return
 	}
-	defer e.cache.Begin(r.Context())()
 	operation := strings.TrimPrefix(r.Header.Get(targetHeader), targetPrefix)
 	isOwn := region == e.passage.region
 	if isOwn && e.answer(w, r, operation, body) {
@@ -66,9 +52,25 @@ func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if isOwn && operation == describeSecret && answer.status == http.StatusOK {
-		answer.body = e.agree(r.Context(), answer.body)
+		answer.body = e.agree(r.Context(), body, answer.body)
 	}
 	answer.write(w)
+}
+
+// receive returns the Region that a request is for, and its body, if it is signed with this environment's own credentials.
+// What can be seen without the body is looked at before it is read.
+func (e *Endpoint) receive(w http.ResponseWriter, r *http.Request) (region string, body []byte, err error) {
+	if r.Method != http.MethodPost || r.URL.Path != "/" || r.URL.RawQuery != "" {
+		return "", nil, refuse("UnknownOperationException", "Secrets Manager's operations are posted to /")
+	}
+	s, err := e.claimed(r)
+	if err != nil {
+		return "", nil, err
+	}
+	if body, err = e.bodies.read(w, r); err != nil {
+		return "", nil, err
+	}
+	return s.region, body, e.verify(s, r, body)
 }
 
 // refuse answers with an error as AWS does.
@@ -133,11 +135,25 @@ func (e *Endpoint) modeOf(id string) secretcache.Mode {
 // maxBatch is how many secrets a batch may name.
 const maxBatch = 20
 
-// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of.
+// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of. It reads member by
+// member: encoding/json takes a name in any case, and the last of two that are the same.
 func parseRequest(body []byte) (in request, ok bool) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if decoder.Decode(&in) != nil {
+	if open, err := decoder.Token(); err != nil || open != json.Delim('{') {
+		return request{}, false
+	}
+	members := map[any]any{
+		"SecretId": &in.SecretID, "VersionId": &in.VersionID, "VersionStage": &in.VersionStage, "SecretIdList": &in.SecretIDList,
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		member := members[name]
+		delete(members, name)
+		if err != nil || member == nil || decoder.Decode(member) != nil {
+			return request{}, false
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
 		return request{}, false
 	}
 	_, err := decoder.Token()

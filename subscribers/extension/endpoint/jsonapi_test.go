@@ -127,6 +127,15 @@ func TestWhatIsNotAnsweredIsPassedOnUnchanged(t *testing.T) {
 		{"PutSecretValue", `{"SecretId":"a","SecretString":"` + canary + `"}`},
 		{"GetSecretValue", `{"SecretId":"a","Newer":1}`},
 		{"GetSecretValue", `{"SecretId":"a"} {}`},
+		{"GetSecretValue", `{"SecretId":"a"`},
+		{"GetSecretValue", `["SecretId","a"]`},
+		{"GetSecretValue", `{"SecretId":1}`},
+		{"GetSecretValue", `null`},
+		{"GetSecretValue", `{"secretid":"a"}`}, // no names of Secrets Manager's
+		{"GetSecretValue", `{"SecretId":"a","VERSIONSTAGE":"AWSPENDING"}`},
+		{"GetSecretValue", `{"SecretId":"a","SecretId":"b"}`}, // which one counts is for Secrets Manager to say
+		{"GetSecretValue", `{"SecretId":"a","VersionStage":"AWSPENDING","VersionStage":"AWSCURRENT"}`},
+		{"BatchGetSecretValue", `{"secretIdList":["a"]}`},
 		{"GetSecretValue", `not JSON`},
 		{"GetSecretValue", `{"SecretId":"a","VersionStage":"AWSPENDING"}`},
 		{"BatchGetSecretValue", `{"Filters":[{"Key":"name","Values":["a"]}]}`},

@@ -5,15 +5,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -25,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/doctor"
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/invalidation"
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -71,15 +69,7 @@ func (d *domain) arn(service, rest string) string {
 // deployed makes a domain in which all is well.
 func deployed(t *testing.T) *domain {
 	t.Helper()
-	account := fmt.Sprintf("9%011d", rand.Int64N(1e11))
-	endpoint := os.Getenv("MINISTACK_ENDPOINT")
-	if endpoint == "" {
-		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-	}
-	on := aws.Config{
-		Region: "eu-west-2", BaseEndpoint: &endpoint, HTTPClient: http.DefaultClient,
-		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
-	}
+	on, account := awstest.Config(t)
 	d := &domain{
 		T: t, account: account, on: on, lambda: lambda.NewFromConfig(on), sqs: sqs.NewFromConfig(on), events: eventbridge.NewFromConfig(on),
 		tables: awsdynamodb.NewFromConfig(on), trails: cloudtrail.NewFromConfig(on), iam: iam.NewFromConfig(on),

@@ -3,22 +3,18 @@ package replays_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	awseventbridge "github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 	"github.com/bank-platform/secret-broadcaster/invalidation/eventbridge"
 )
 
@@ -26,15 +22,7 @@ const neon = "/bank/prod/payments/neon/connection-string"
 
 // TestAnArchiveIsReplayedToOurRulesOnly on a third party's EventBridge, whose events of the window come once more, named.
 func TestAnArchiveIsReplayedToOurRulesOnly(t *testing.T) {
-	endpoint := os.Getenv("MINISTACK_ENDPOINT")
-	if endpoint == "" {
-		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-	}
-	account := fmt.Sprintf("7%011d", rand.Int64N(1e11)) // one of its own
-	on := aws.Config{
-		Region: "eu-west-2", BaseEndpoint: &endpoint, HTTPClient: http.DefaultClient,
-		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
-	}
+	on, account := awstest.Config(t)
 	bus, queues := awseventbridge.NewFromConfig(on), sqs.NewFromConfig(on)
 	must := func(_ any, err error) {
 		t.Helper()

@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
-	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/bank-platform/secret-broadcaster/cmd/broadcaster/internal/replays"
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 )
 
 // queues are a queue and its dead-letter queue on a third party's SQS.
@@ -27,15 +24,8 @@ type queues struct {
 
 func newQueues(t *testing.T) queues {
 	t.Helper()
-	endpoint := os.Getenv("MINISTACK_ENDPOINT")
-	if endpoint == "" {
-		t.Fatal("MINISTACK_ENDPOINT is not set: run `make test`, which starts the emulator")
-	}
-	account := fmt.Sprintf("7%011d", rand.Int64N(1e11)) // one of its own
-	q := queues{T: t, client: sqs.New(sqs.Options{
-		Region: "eu-west-2", BaseEndpoint: &endpoint, HTTPClient: http.DefaultClient,
-		Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),
-	})}
+	on, account := awstest.Config(t)
+	q := queues{T: t, client: sqs.NewFromConfig(on)}
 	dead, err := q.client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String("prod-payments-broadcaster-dead-letters")})
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 )
 
 // Endpoint is what a suite runs against.
@@ -99,7 +101,7 @@ func newFixture(t *testing.T, endpoint Endpoint) *fixture {
 		Retryer: aws.NopRetryer{},
 	}
 	if endpoint.Transport == nil {
-		options.HTTPClient = &http.Client{Transport: newWholeRequests()}
+		options.HTTPClient = awstest.Client()
 	}
 	return &fixture{T: t, client: secretsmanager.New(options)}
 }

@@ -24,6 +24,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/bank-platform/secret-broadcaster/internal/awstest"
 )
 
 // Endpoint is what a suite runs against.
@@ -87,7 +89,7 @@ func newFixture(t *testing.T, endpoint Endpoint) *fixture {
 		Retryer: aws.NopRetryer{},
 	}
 	if endpoint.Transport == nil {
-		options.HTTPClient = &http.Client{Transport: newWholeRequests()}
+		options.HTTPClient = awstest.Client()
 	}
 	f := &fixture{T: t, client: dynamodb.New(options)}
 	f.table = f.create("S", "S")
