@@ -69,7 +69,8 @@ func afterSecret(id string) string {
 }
 
 // Forget drops what is kept under a name, an ARN or a partial ARN, so that a process which is asked for ever more ids does not
-// grow. What is kept of a secret of the own account is kept under its name, whatever it was asked for by. A fetch on its way does not bring it back; the next read by any handle does, but the OnChange functions are gone.
+// grow. What is kept of a secret of the own account is kept under its name, whatever it was asked for by. A fetch on its way
+// does not bring it back; the next read by any handle does, but the OnChange functions are gone.
 func (c *Cache) Forget(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
