@@ -67,6 +67,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cache.InAccount(lambda.Account)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 	ctx, stop := context.WithCancelCause(ctx)
 	go func() { stop(server.Serve(listener)) }()

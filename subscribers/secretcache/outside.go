@@ -10,11 +10,12 @@ import (
 // What a program asks and tells the cache that reads secrets for others, and does with some of them what the cache does not
 // see: it may change them, or read them past it.
 
-// ModeOf returns what reads of the secret with this name or ARN do with the log: Off if the log does not speak of it.
+// ModeOf returns what reads of the secret with this name or ARN do with the log: Off if the log does not speak of it, and for
+// an ARN while it is not known whose account it is of.
 func (c *Cache) ModeOf(id string) Mode {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.tracks(id) {
+	if !c.tracks(id) || nameIn(id) != id && c.account == "" {
 		return Off
 	}
 	return c.cfg.Mode

@@ -27,13 +27,19 @@ func TestModeOf(t *testing.T) {
 		secretcache.On: secretcache.On, secretcache.Observe: secretcache.Observe, secretcache.Off: secretcache.Off,
 	} {
 		cache := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Mode = mode })
+		if got := cache.ModeOf(fake.ARN(password)); got != secretcache.Off {
+			t.Errorf("mode %s, an ARN of who knows which account: got %s", mode, got)
+		}
+		cache.InAccount(secretcachetest.Account)
 		for _, id := range []string{password, fake.ARN(password), partialARN(fake, password)} {
 			if got := cache.ModeOf(id); got != want {
 				t.Errorf("mode %s, %s: got %s", mode, id, got)
 			}
 		}
-		if got := cache.ModeOf("/bank/test/payments-archive/key"); got != secretcache.Off {
-			t.Errorf("mode %s, outside: got %s", mode, got)
+		for _, id := range []string{"/bank/test/payments-archive/key", theirs} {
+			if got := cache.ModeOf(id); got != secretcache.Off {
+				t.Errorf("mode %s, outside, %s: got %s", mode, id, got)
+			}
 		}
 	}
 }
