@@ -43,18 +43,19 @@ type Cache struct {
 	invocations atomic.Int64 // under way, as far as the wrapped handler sees them
 	rests       atomic.Int64 // how often there began or ceased to be any: between the two the environment may have been frozen
 
-	mu      sync.Mutex // guards all below, and what entry says it guards
-	account string     // that names are looked up in; empty until an answer has told it
-	entries map[string]*entry
-	known   map[string]knownChange // the newest change of each name, for as long as late answers are to be expected
-	cursor  cursor
-	recent  []cursor // the last rows seen, to tell a true push from a forged one
-	marks   uint64   // how often anything was marked, or would have been
-	check   *check   // the one on its way, or nil
-	reads   uint64   // of the log that have begun
-	breaker breaker
-	counts  wire.Counts
-	report  reporting
+	mu       sync.Mutex // guards all below, and what entry says it guards
+	account  string     // that names are looked up in; empty until an answer has told it
+	entries  map[string]*entry
+	changing map[string]int         // how often the caller is changing what is called so
+	known    map[string]knownChange // the newest change of each name, for as long as late answers are to be expected
+	cursor   cursor
+	recent   []cursor // the last rows seen, to tell a true push from a forged one
+	marks    uint64   // how often anything was marked, or would have been
+	check    *check   // the one on its way, or nil
+	reads    uint64   // of the log that have begun
+	breaker  breaker
+	counts   wire.Counts
+	report   reporting
 }
 
 // A cursor names the newest row of the log that has been applied; the zero cursor none.
@@ -116,7 +117,7 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{cfg: cfg, base: time.Now(), entries: map[string]*entry{}, known: map[string]knownChange{}}
+	c := &Cache{cfg: cfg, base: time.Now(), entries: map[string]*entry{}, changing: map[string]int{}, known: map[string]knownChange{}}
 	c.report.started, c.report.function = time.Now(), cfg.Function.ARN
 	if cfg.Mode == Off {
 		cfg.Logger.Info("secretcache is off: secrets are cached for their TTL, changes are not followed")

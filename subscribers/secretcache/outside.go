@@ -43,11 +43,44 @@ func (c *Cache) Recent(ctx context.Context, id, arn string) (change wire.Change,
 	return known.Change, true
 }
 
-// Changed says that the caller has changed the secret with this name, ARN or partial ARN, or may have: the next read asks
-// Secrets Manager. What is held and what is on its way are not served any more, whatever becomes of that.
-func (c *Cache) Changed(id string) {
+// Changing says that the caller begins to change the secret with each of these names, ARNs or partial ARNs, and returns what it
+// calls when that is over: with whether the secret may have been changed. Then the next read asks Secrets Manager: what is held
+// and what is on its way are not served any more, whatever becomes of that.
+func (c *Cache) Changing(ids ...string) (over func(changed bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, id := range ids {
+		c.changing[id]++
+	}
+	return func(changed bool) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for _, id := range ids {
+			if c.changing[id]--; c.changing[id] == 0 {
+				delete(c.changing, id)
+			}
+			if changed {
+				c.changed(id)
+			}
+		}
+	}
+}
+
+// IsChanging reports whether the caller is changing the secret with this name, ARN or partial ARN: nobody knows what is current
+// then, and only what is read anew is.
+func (c *Cache) IsChanging(id string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for other := range c.changing {
+		if mayBeOne(id, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// changed drops what is held of a secret, and has it be read anew. The caller holds mu.
+func (c *Cache) changed(id string) {
 	for key, e := range c.entries {
 		if mayBeOne(key, id) {
 			e.held = nil

@@ -190,7 +190,7 @@ func TestWhatItsCallerHasChangedIsReadAnew(t *testing.T) {
 				wantText(t, secret, "before")
 				fake.PutSilently(name, "after")
 				wantText(t, secret, "before")
-				cache.Changed(by)
+				cache.Changing(by)(true)
 				fake.BreakSecrets(errors.New("throttled"))
 				if v, err := secret.Get(t.Context()); err == nil {
 					t.Errorf("changed by %s, read by %s: while it cannot be read %q is served", by, of, v.Text())
@@ -211,7 +211,7 @@ func TestAnotherAccountsSecretThatWasChangedIsReadAnew(t *testing.T) {
 			secret := cache.Secret(of)
 			wantText(t, secret, "theirs")
 			before := asked.Load()
-			cache.Changed(by)
+			cache.Changing(by)(true)
 			wantText(t, secret, "theirs")
 			if asked.Load() == before {
 				t.Errorf("changed by %s, read by %s: it was not asked for anew", by, of)
@@ -233,7 +233,7 @@ func TestAnAnswerOnItsWayIsOfBeforeTheChange(t *testing.T) {
 			wg.Go(func() { wantText(t, cache.Secret(of), "after") })
 			synctest.Wait()
 			fake.PutSilently(password, "after")
-			cache.Changed(password)
+			cache.Changing(password)(true)
 			close(gate)
 			wg.Wait()
 			wantText(t, cache.Secret(of), "after")
@@ -301,4 +301,38 @@ func TestAnAnswerOnItsWayDoesNotBringBackWhatIsForgotten(t *testing.T) {
 		wantText(t, cache.Secret(password), "second")
 		wantText(t, other, "second")
 	})
+}
+
+// TestWhatIsBeingChanged is known until the last change is over, by whatever id; a change that was not made takes nothing away.
+func TestWhatIsBeingChanged(t *testing.T) {
+	fake := secretcachetest.New(t)
+	fake.Put(password, "first")
+	cache := newCache(t, fake)
+	ids := []string{password, fake.ARN(password), partialARN(fake, password)}
+	want := func(want bool) {
+		t.Helper()
+		for _, id := range ids {
+			if got := cache.IsChanging(id); got != want {
+				t.Errorf("%s: got %t, want %t", id, got, want)
+			}
+		}
+		if cache.IsChanging("/bank/test/payments/neon/key") {
+			t.Error("another secret is being changed")
+		}
+	}
+	secret := cache.Secret(password)
+	wantText(t, secret, "first")
+	fake.PutSilently(password, "second")
+	for _, id := range ids {
+		want(false)
+		one, other := cache.Changing(id, "/another"), cache.Changing(id)
+		want(true)
+		one(false)
+		want(true)
+		other(false)
+		want(false)
+		wantText(t, secret, "first")
+	}
+	cache.Changing(password)(true)
+	wantText(t, secret, "second")
 }

@@ -43,10 +43,7 @@ func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
 	if isOwn && e.answer(w, r, operation, body) {
 		return
 	}
-	answer, err := e.passage.pass(r.Context(), region, operation, body, r.Header)
-	if isOwn && !isRead(operation) && (err != nil || !answer.isRefused()) {
-		e.changed(body)
-	}
+	answer, err := e.passOn(r, region, operation, body)
 	if err != nil {
 		e.refuse(w, err)
 		return
@@ -135,29 +132,55 @@ func (e *Endpoint) modeOf(id string) secretcache.Mode {
 // maxBatch is how many secrets a batch may name.
 const maxBatch = 20
 
-// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of. It reads member by
-// member: encoding/json takes a name in any case, and the last of two that are the same.
+// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of, or a member that is
+// empty: Secrets Manager has none of these.
 func parseRequest(body []byte) (in request, ok bool) {
+	members := map[string]any{
+		"SecretId": &in.SecretID, "VersionId": &in.VersionID, "VersionStage": &in.VersionStage, "SecretIdList": &in.SecretIDList,
+	}
+	isKnown := true
+	ok = eachMember(body, func(name string, value json.RawMessage) {
+		member := members[name]
+		delete(members, name)
+		isKnown = isKnown && member != nil && !isEmpty(value) && json.Unmarshal(value, member) == nil
+	})
+	return in, ok && isKnown && !slices.Contains(in.SecretIDList, "")
+}
+
+func isEmpty(value json.RawMessage) bool { return string(value) == `""` || string(value) == "null" }
+
+// written returns what a request to write calls the secret that it is about: of two that are named, Secrets Manager may take
+// either.
+func written(body []byte) (ids []string) {
+	eachMember(body, func(name string, value json.RawMessage) {
+		var id string
+		if (name == "SecretId" || name == "Name") && json.Unmarshal(value, &id) == nil {
+			ids = append(ids, id)
+		}
+	})
+	return ids
+}
+
+// eachMember tells the members of an object, in their order, or returns false if the body is none: Secrets Manager then has
+// not understood it either. encoding/json itself takes a name in any case, and the last of two that are the same.
+func eachMember(body []byte, tell func(name string, value json.RawMessage)) bool {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	if open, err := decoder.Token(); err != nil || open != json.Delim('{') {
-		return request{}, false
-	}
-	members := map[any]any{
-		"SecretId": &in.SecretID, "VersionId": &in.VersionID, "VersionStage": &in.VersionStage, "SecretIdList": &in.SecretIDList,
+		return false
 	}
 	for decoder.More() {
 		name, err := decoder.Token()
-		member := members[name]
-		delete(members, name)
-		if err != nil || member == nil || decoder.Decode(member) != nil {
-			return request{}, false
+		var value json.RawMessage
+		if err != nil || decoder.Decode(&value) != nil {
+			return false
 		}
+		tell(name.(string), value) // no other token comes before a value
 	}
 	if _, err := decoder.Token(); err != nil {
-		return request{}, false
+		return false
 	}
 	_, err := decoder.Token()
-	return in, errors.Is(err, io.EOF)
+	return errors.Is(err, io.EOF)
 }
 
 // A batch is an answer to BatchGetSecretValue.
@@ -198,16 +221,20 @@ func (e *Endpoint) batch(ctx context.Context, ids []string) batch {
 	return out
 }
 
-// changed has a secret that was changed through this endpoint be read anew, or that may have been since no answer came: whoever
-// changes one and then reads it sees what was written, as without this endpoint. Other versions are read seldom: all of them
-// go.
-func (e *Endpoint) changed(body []byte) {
-	var asked struct {
-		ID   string `json:"SecretId"`
-		Name string // of one that is created
+// passOn has Secrets Manager itself answer. Whoever changes a secret and then reads it sees what was written, as without this
+// endpoint: until a write is over nobody knows what is current, and what may have been changed is read anew after it. That is
+// so too if who asked for it leaves, since a write that was sent may be done all the same: so it is waited for. Other
+// versions are read seldom: all of them go.
+func (e *Endpoint) passOn(r *http.Request, region, operation string, body []byte) (passed, error) {
+	if isRead(operation) || region != e.passage.region {
+		return e.passage.pass(r.Context(), region, operation, body, r.Header)
 	}
-	_ = json.Unmarshal(body, &asked) // Secrets Manager has understood it, or nothing was changed
-	e.cache.Changed(asked.ID)
-	e.cache.Changed(asked.Name)
-	e.versions.forgetAll()
+	over := e.cache.Changing(written(body)...)
+	answer, err := e.passage.pass(r.Context(), region, operation, body, r.Header)
+	mayBeDone := err != nil || !answer.isRefused()
+	if mayBeDone {
+		e.versions.forgetAll()
+	}
+	over(mayBeDone)
+	return answer, err
 }

@@ -20,6 +20,9 @@ const (
 	contentType  = "application/x-amz-json-1.1"
 	// maxAnswerBytes bounds an answer: a batch is 20 values of 64 KB at the most, which grow when they are written as JSON.
 	maxAnswerBytes = 16 << 20
+	// passTime bounds how long Secrets Manager is waited for, for a client that itself waits longer, or that has gone. The SDK
+	// for Python waits as long.
+	passTime = time.Minute
 )
 
 // A passage signs requests with this environment's credentials and passes them on to Secrets Manager.
@@ -38,8 +41,14 @@ type passed struct {
 	body   []byte
 }
 
-// pass has Secrets Manager execute an operation, and once more on a fresh connection if that failed and it only reads.
+// pass has Secrets Manager execute an operation, and once more on a fresh connection if that failed and it only reads. What
+// writes does not end with ctx: once it is sent, it may be done.
 func (p *passage) pass(ctx context.Context, region, operation string, body []byte, header http.Header) (passed, error) {
+	if !isRead(operation) {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, passTime)
+	defer cancel()
 	answer, err := p.once(ctx, region, operation, body, header)
 	if err != nil && isRead(operation) && ctx.Err() == nil {
 		answer, err = p.once(ctx, region, operation, body, header)

@@ -129,8 +129,10 @@ type found struct {
 	text string
 }
 
-// read returns a version, from memory if it may. If it is to be new, nothing that was asked for before is good enough.
+// read returns a version, from memory if it may. If it is to be new, or is being changed, nothing that was asked for before is
+// good enough.
 func (e *Endpoint) read(ctx context.Context, want wanted, isNew bool) (found, error) {
+	isNew = isNew || e.cache.IsChanging(want.id)
 	switch {
 	case !e.caches:
 		return e.passage.get(ctx, want.body())
