@@ -98,6 +98,17 @@ func (r *refusal) Error() string {
 
 func refuse(kind, message string) *refusal { return &refusal{http.StatusBadRequest, kind, message} }
 
+// isOfOneSecret reports whether Secrets Manager would tell this beside the other secrets of a batch
+// (https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_APIErrorType.html).
+func (r *refusal) isOfOneSecret() bool {
+	switch r.Type {
+	case "ResourceNotFoundException", "InvalidParameterException", "InvalidRequestException", "DecryptionFailure", "AccessDeniedException":
+		return r.status == http.StatusBadRequest
+	default:
+		return false
+	}
+}
+
 // refusal returns what Secrets Manager has refused, or that its answer cannot be read.
 func (p passed) refusal() error {
 	r := &refusal{status: p.status}

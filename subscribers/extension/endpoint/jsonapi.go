@@ -101,7 +101,12 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 			e.observe(in.SecretIDList...)
 			return false
 		}
-		send(w, http.StatusOK, contentType, encode(e.batch(r.Context(), in.SecretIDList)))
+		got, err := e.batch(r.Context(), in.SecretIDList)
+		if err != nil {
+			e.refuse(w, err)
+			return true
+		}
+		send(w, http.StatusOK, contentType, encode(got))
 		return true
 	default:
 		return false
@@ -195,8 +200,9 @@ type batchError struct {
 	Message   string
 }
 
-// batch reads several secrets at once; those that cannot be read are told beside the others.
-func (e *Endpoint) batch(ctx context.Context, ids []string) batch {
+// batch reads several secrets at once. What is wrong with one of them is told beside the others; any other error is of the
+// whole batch: a client asks again for what fails, not for what has an answer.
+func (e *Endpoint) batch(ctx context.Context, ids []string) (batch, error) {
 	values, errs := make([]found, len(ids)), make([]error, len(ids))
 	var wg sync.WaitGroup
 	for i, id := range ids {
@@ -211,14 +217,17 @@ func (e *Endpoint) batch(ctx context.Context, ids []string) batch {
 	wg.Wait()
 	out := batch{SecretValues: []value{}, Errors: []batchError{}}
 	for i, id := range ids {
-		if errs[i] != nil {
-			refused := refusalOf(errs[i])
-			out.Errors = append(out.Errors, batchError{id, refused.Type, refused.Message})
+		if errs[i] == nil {
+			out.SecretValues = append(out.SecretValues, values[i].forJSON())
 			continue
 		}
-		out.SecretValues = append(out.SecretValues, values[i].forJSON())
+		refused := refusalOf(errs[i])
+		if !refused.isOfOneSecret() {
+			return batch{}, errs[i]
+		}
+		out.Errors = append(out.Errors, batchError{id, refused.Type, refused.Message})
 	}
-	return out
+	return out, nil
 }
 
 // passOn has Secrets Manager itself answer. Whoever changes a secret and then reads it sees what was written, as without this
