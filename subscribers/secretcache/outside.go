@@ -102,6 +102,16 @@ func afterSecret(id string) string {
 	return id
 }
 
+// KeptAs returns what Forget drops what the handle has read by: what the handle was made with, or the secret's name where that
+// was an ARN of the own account, once an answer has told it.
+func (s *Secret) KeptAs() string {
+	e := s.entry.Load()
+	if byName := e.alias.Load(); byName != nil {
+		e = byName
+	}
+	return e.key
+}
+
 // Forget drops what is kept under a name, an ARN or a partial ARN, so that a process which is asked for ever more ids does not
 // grow. What is kept of a secret of the own account is kept under its name, whatever it was asked for by. A fetch on its way
 // does not bring it back; the next read by any handle does, but the OnChange functions are gone.

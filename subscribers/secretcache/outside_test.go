@@ -336,3 +336,20 @@ func TestWhatIsBeingChanged(t *testing.T) {
 	cache.Changing(password)(true)
 	wantText(t, secret, "second")
 }
+
+// TestWhatAHandleHasReadIsKeptAs the secret's name, once that is known.
+func TestWhatAHandleHasReadIsKeptAs(t *testing.T) {
+	fake := secretcachetest.New(t)
+	fake.Put(password, "first")
+	cache := newCache(t, fake)
+	for _, id := range []string{fake.ARN(password), partialARN(fake, password), password} {
+		secret := cache.Secret(id)
+		if got := secret.KeptAs(); got != id {
+			t.Errorf("before it is read: got %s, want %s", got, id)
+		}
+		wantText(t, secret, "first")
+		if got := secret.KeptAs(); got != password {
+			t.Errorf("%s: got %s", id, got)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package endpoint_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -190,4 +191,38 @@ func (w *world) inUse() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// TestWhoLeavesLeavesNothingBehind: who asks by an ARN may leave before the name is known under which what comes is kept. It
+// goes with the ARN.
+func TestWhoLeavesLeavesNothingBehind(t *testing.T) {
+	const each, ids = 4 << 10, 100
+	long := strings.Repeat("a", each)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, atMost(2))
+		w.put(password, "first")
+		w.wantText("/v1/"+password, "first")
+		for i := range ids {
+			w.put(fmt.Sprintf("/bank/prod/payments/%d", i), long)
+		}
+		before := w.inUse()
+		for i := range ids {
+			arn := w.idsOf(fmt.Sprintf("/bank/prod/payments/%d", i))[1]
+			gate := w.hold()
+			ctx, leave := context.WithCancel(t.Context())
+			request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/"+arn, nil)
+			request.Header.Set("X-Aws-Parameters-Secrets-Token", token)
+			go w.endpoint.ServeHTTP(httptest.NewRecorder(), request)
+			synctest.Wait()
+			leave()
+			synctest.Wait()
+			close(gate)
+			synctest.Wait()
+		}
+		if grown := w.inUse() - before; grown > each*ids/4 {
+			t.Errorf("%d bytes more are in use than before", grown)
+		}
+		w.wantText("/v1/"+w.idsOf(password)[1], "first")
+		runtime.KeepAlive(w.endpoint)
+	})
 }

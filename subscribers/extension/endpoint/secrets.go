@@ -51,12 +51,13 @@ func newSecrets(cache *secretcache.Cache, limit int) *secrets {
 
 // get reads what is called by an id. If it is to be new, nothing that was asked for before is good enough.
 func (s *secrets) get(ctx context.Context, id string, isNew bool) (found, error) {
-	secret := s.use(id)
+	kept := s.use(id)
+	secret := kept
 	if isNew {
 		secret = secret.Anew()
 	}
 	v, err := secret.Get(ctx)
-	s.settle(ctx, id, err)
+	s.settle(ctx, id, kept, err)
 	d := v.Details()
 	if err == nil && strings.HasPrefix(id, "arn:") {
 		s.use(d.Name) // the cache keeps it under its name as well: an ARN takes two places
@@ -76,7 +77,8 @@ func (s *secrets) use(id string) *secretcache.Secret {
 	s.uses++
 	h.lastUse = s.uses
 	if len(s.known) > s.limit {
-		s.forget(s.oldest())
+		oldest := s.oldest()
+		s.forget(oldest, s.known[oldest].secret)
 	}
 	return h.secret
 }
@@ -94,32 +96,36 @@ func (s *secrets) oldest() (id string) {
 
 // settle notes what became of a read that ctx was for. An id that nobody could read yet, or that is not there any more, takes
 // no place.
-func (s *secrets) settle(ctx context.Context, id string, err error) {
+func (s *secrets) settle(ctx context.Context, id string, secret *secretcache.Secret, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.known[id]
 	switch {
 	case h == nil:
-		s.forget(id) // it had to go while it was read, and the cache may have it again
+		s.forget(id, secret) // it had to go while it was read, and the cache may have it again
 	case err == nil:
 		h.isRead = true
 	case errors.Is(err, secretcache.ErrNotFound), !h.isRead && ctx.Err() == nil:
-		s.forget(id)
+		s.forget(id, secret)
 	}
 }
 
-// forget drops an id. The caller holds mu.
-func (s *secrets) forget(id string) {
+// forget drops an id, and the name under which the answer to an ARN is kept, if nobody was there when it came. The caller holds
+// mu.
+func (s *secrets) forget(id string, secret *secretcache.Secret) {
 	delete(s.known, id)
 	s.cache.Forget(id)
+	if name := secret.KeptAs(); s.known[name] == nil {
+		s.cache.Forget(name)
+	}
 }
 
 // forgetAll drops every id, also those that are being read.
 func (s *secrets) forgetAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id := range s.known {
-		s.forget(id)
+	for id, h := range s.known {
+		s.forget(id, h.secret)
 	}
 }
 
