@@ -111,9 +111,17 @@ func (r *refusal) isOfOneSecret() bool {
 
 // refusal returns what Secrets Manager has refused, or that its answer cannot be read.
 func (p passed) refusal() error {
+	if r := p.asRefusal(); r.Type != "" {
+		return r
+	}
+	return errUnreadable
+}
+
+// asRefusal reads an answer as a refusal; without a type if it is not one of Secrets Manager's.
+func (p passed) asRefusal() *refusal {
 	r := &refusal{status: p.status}
-	if json.Unmarshal(p.body, r) != nil || r.Type == "" { // it takes a Message as well, which AWS writes too
-		return errUnreadable
+	if json.Unmarshal(p.body, r) != nil { // it takes a Message as well, which AWS writes too
+		r.Type = ""
 	}
 	return r
 }

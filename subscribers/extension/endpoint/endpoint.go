@@ -56,6 +56,7 @@ type Endpoint struct {
 	cache    *secretcache.Cache
 	identity *identity
 	refused  struct{ tokens, requests rarely }
+	troubles troubles
 	bodies   bodies
 	passage  *passage
 	current  *secrets // by AWSCURRENT
@@ -95,7 +96,7 @@ func New(cfg Config) (*Endpoint, error) {
 		return nil, err
 	}
 	return &Endpoint{
-		cache: cfg.Cache, identity: identity, passage: passage, logger: cfg.Logger,
+		cache: cfg.Cache, identity: identity, passage: passage, logger: cfg.Logger, troubles: troubles{logger: cfg.Logger},
 		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets), caches: cfg.MaxSecrets > 0,
 	}, nil
 }

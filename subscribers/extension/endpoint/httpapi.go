@@ -46,6 +46,7 @@ func (e *Endpoint) serveGet(w http.ResponseWriter, r *http.Request) {
 	}
 	got, err := e.read(r.Context(), want, isNew)
 	if err != nil {
+		e.troubles.failed(getSecretValue, want.id, err)
 		refused := refusalOf(err)
 		send(w, refused.status, "", encode(refused))
 		return

@@ -45,8 +45,12 @@ func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
 	}
 	answer, err := e.passOn(r, region, operation, body)
 	if err != nil {
+		e.troubles.failed(operation, strings.Join(idsIn(body), " "), err)
 		e.refuse(w, err)
 		return
+	}
+	if answer.status >= http.StatusBadRequest {
+		e.troubles.refused(operation, strings.Join(idsIn(body), " "), answer.asRefusal())
 	}
 	if isOwn && operation == describeSecret && answer.status == http.StatusOK {
 		answer.body = e.agree(r.Context(), body, answer.body)
@@ -91,6 +95,7 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 		}
 		got, err := e.read(r.Context(), want, false)
 		if err != nil {
+			e.troubles.failed(operation, in.SecretID, err)
 			e.refuse(w, err)
 			return true
 		}
@@ -154,9 +159,8 @@ func parseRequest(body []byte) (in request, ok bool) {
 
 func isEmpty(value json.RawMessage) bool { return string(value) == `""` || string(value) == "null" }
 
-// written returns what a request to write calls the secret that it is about: of two that are named, Secrets Manager may take
-// either.
-func written(body []byte) (ids []string) {
+// idsIn returns what a request calls the secret that it is about: of two that are named, Secrets Manager may take either.
+func idsIn(body []byte) (ids []string) {
 	eachMember(body, func(name string, value json.RawMessage) {
 		var id string
 		if (name == "SecretId" || name == "Name") && json.Unmarshal(value, &id) == nil {
@@ -221,6 +225,7 @@ func (e *Endpoint) batch(ctx context.Context, ids []string) (batch, error) {
 			out.SecretValues = append(out.SecretValues, values[i].forJSON())
 			continue
 		}
+		e.troubles.failed(getSecretValue, id, errs[i])
 		refused := refusalOf(errs[i])
 		if !refused.isOfOneSecret() {
 			return batch{}, errs[i]
@@ -238,7 +243,7 @@ func (e *Endpoint) passOn(r *http.Request, region, operation string, body []byte
 	if isRead(operation) || region != e.passage.region {
 		return e.passage.pass(r.Context(), region, operation, body, r.Header)
 	}
-	over := e.cache.Changing(written(body)...)
+	over := e.cache.Changing(idsIn(body)...)
 	answer, err := e.passage.pass(r.Context(), region, operation, body, r.Header)
 	mayBeDone := err != nil || !answer.isRefused()
 	if mayBeDone {
