@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,6 +161,17 @@ func statusOf(err error) int {
 		return response.HTTPStatusCode()
 	}
 	return http.StatusBadRequest
+}
+
+// requestIDHeader says by which id AWS knows a request. SDKs show it.
+const requestIDHeader = "X-Amzn-Requestid"
+
+// newRequestID returns a random UUID. crypto/rand never fails (https://pkg.go.dev/crypto/rand#Read).
+func newRequestID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // encode writes JSON as AWS does: nothing in it is escaped for the sake of a browser.

@@ -207,6 +207,31 @@ func TestManyRefreshesAtOnce(t *testing.T) {
 	}
 }
 
+// TestARefreshIsNotWaitedForWithoutEnd, also if what was asked for before it hangs as well.
+func TestARefreshIsNotWaitedForWithoutEnd(t *testing.T) {
+	for _, query := range []string{"?", "?versionStage=AWSPREVIOUS&"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.put(password, "first")
+			w.put(password, "second")
+			w.behind(func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})
+			go w.get("/v1/" + password + query + "refreshNow=true")
+			time.Sleep(time.Second)
+			began := time.Now()
+			if status, body, _ := w.get("/v1/" + password + query + "refreshNow=true"); status != http.StatusGatewayTimeout {
+				t.Errorf("got %d %s", status, body)
+			}
+			if took := time.Since(began); took > secretcache.DefaultFetchTimeout {
+				t.Errorf("it took %v, want %v at the most", took, secretcache.DefaultFetchTimeout)
+			}
+			time.Sleep(time.Minute) // until nothing is on its way
+		})
+	}
+}
+
 // TestARefreshThatFailsTakesNothingAway: it is answered with an error, as AWS's agent does, and what is cached stays.
 func TestARefreshThatFailsTakesNothingAway(t *testing.T) {
 	for _, query := range []string{"?", "?versionStage=AWSPREVIOUS&"} {
@@ -252,6 +277,20 @@ func TestOtherVersionsAreKeptForTheirTTL(t *testing.T) {
 		time.Sleep(5*time.Minute + time.Second)
 		w.wantText("/v1/"+password+"?versionStage=AWSPREVIOUS", "second")
 	})
+}
+
+// TestAVersionThatIsToBeCurrentIsAskedForEachTime: it may have ceased to be.
+func TestAVersionThatIsToBeCurrentIsAskedForEachTime(t *testing.T) {
+	w := newWorld(t)
+	first := w.put(password, "first")
+	path := "/v1/" + password + "?versionStage=AWSCURRENT&versionId=" + first
+	w.wantText(path, "first")
+	w.put(password, "second")
+	w.announce(password)
+	w.untilCheck()
+	if status, body, _ := w.get(path); status != http.StatusBadRequest || !strings.Contains(body, "not associated") {
+		t.Errorf("got %d %s", status, body)
+	}
 }
 
 // TestManyColdReadersAreOneCall: all who ask at the same time wait for the same answer.

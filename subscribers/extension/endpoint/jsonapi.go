@@ -32,6 +32,7 @@ type request struct {
 
 // serveJSON answers a request of Secrets Manager's own protocol, which must be signed with this environment's credentials.
 func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(requestIDHeader, newRequestID()) // unless it becomes AWS's own
 	region, body, err := e.receive(w, r)
 	if err != nil {
 		e.refused.requests.warn(e.logger, "a request of Secrets Manager's protocol was refused", "error", err)
@@ -88,7 +89,7 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 	switch {
 	case !ok:
 		return false
-	case operation == getSecretValue && in.SecretID != "" && want.isCurrent() && len(in.SecretIDList) == 0:
+	case operation == getSecretValue && in.SecretID != "" && want.isCurrent() && in.SecretIDList == nil:
 		if !e.follows(in.SecretID) {
 			e.observe(in.SecretID)
 			return false

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -137,6 +139,11 @@ func TestWhatIsNotAnsweredIsPassedOnUnchanged(t *testing.T) {
 		{"GetSecretValue", `{"SecretId":"a","VersionStage":"AWSPENDING","VersionStage":"AWSCURRENT"}`},
 		{"BatchGetSecretValue", `{"secretIdList":["a"]}`},
 		{"GetSecretValue", `not JSON`},
+		{"GetSecretValue", `{"SecretId":"` + password + `","VersionStage":""}`}, // which Secrets Manager does not accept
+		{"GetSecretValue", `{"SecretId":"` + password + `","VersionId":""}`},
+		{"GetSecretValue", `{"SecretId":"` + password + `","VersionStage":null}`},
+		{"GetSecretValue", `{"SecretId":"` + password + `","SecretIdList":[]}`},
+		{"BatchGetSecretValue", `{"SecretIdList":["` + password + `",""]}`},
 		{"GetSecretValue", `{"SecretId":"a","VersionStage":"AWSPENDING"}`},
 		{"BatchGetSecretValue", `{"Filters":[{"Key":"name","Values":["a"]}]}`},
 		{"BatchGetSecretValue", `{"SecretIdList":["` + strings.Repeat(`a","`, 20) + `a"]}`},
@@ -153,6 +160,42 @@ func TestWhatIsNotAnsweredIsPassedOnUnchanged(t *testing.T) {
 		if err := verify(calls[0].request, c.body, region); err != nil {
 			t.Errorf("%s: %v", c.operation, err)
 		}
+	}
+}
+
+// TestAnAnswerHasAnIDOfItsOwn, as each of AWS's has: SDKs show it, and the one for Python has it in no other place. What is
+// passed on keeps AWS's.
+func TestAnAnswerHasAnIDOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.put(password, "first")
+	form := regexp.MustCompile("^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+	seen := map[string]bool{}
+	ask := func(operation, body string, headers ...string) {
+		t.Helper()
+		_, _, header := w.ask(http.MethodPost, "/", body, headers...)
+		id := header.Get("X-Amzn-Requestid")
+		if !form.MatchString(id) || seen[id] {
+			t.Errorf("%s %s: got %q", operation, body, id)
+		}
+		seen[id] = true
+	}
+	for _, c := range [][2]string{
+		{"GetSecretValue", `{"SecretId":"` + password + `"}`},
+		{"GetSecretValue", `{"SecretId":"` + password + `"}`},
+		{"GetSecretValue", `{"SecretId":"` + password + `-none"}`},
+		{"BatchGetSecretValue", `{"SecretIdList":["` + password + `"]}`},
+	} {
+		ask(c[0], c[1], w.signed(c[0], c[1])...)
+	}
+	ask("GetSecretValue", "not signed", "X-Amz-Target", "secretsmanager.GetSecretValue")
+	w.behind(func(*http.Request) (*http.Response, error) {
+		answer := httptest.NewRecorder()
+		answer.Header().Set("X-Amzn-Requestid", "example-id")
+		return answer.Result(), nil
+	})
+	_, _, header := w.ask(http.MethodPost, "/", "{}", w.signed("ListSecrets", "{}")...)
+	if got := header.Values("X-Amzn-Requestid"); len(got) != 1 || got[0] != "example-id" {
+		t.Errorf("passed on: got %v", got)
 	}
 }
 

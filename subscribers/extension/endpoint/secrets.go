@@ -49,20 +49,26 @@ func newSecrets(cache *secretcache.Cache, limit int) *secrets {
 	return &secrets{cache: cache, limit: limit, known: map[string]*handle{}}
 }
 
-// get reads what is called by an id. If it is to be new, nothing that was asked for before is good enough.
+// get reads what is called by an id. If it is to be new, nothing that was asked for before is good enough: then there may be two
+// answers to wait for, and together they take no longer than one may.
 func (s *secrets) get(ctx context.Context, id string, isNew bool) (found, error) {
 	kept := s.use(id)
-	secret := kept
-	if isNew {
-		secret = secret.Anew()
-	}
-	v, err := secret.Get(ctx)
+	v, err := valueOf(ctx, kept, isNew)
 	s.settle(ctx, id, kept, err)
 	d := v.Details()
 	if err == nil && strings.HasPrefix(id, "arn:") {
 		s.use(d.Name) // the cache keeps it under its name as well: an ARN takes two places
 	}
 	return found{d, v.Text()}, err
+}
+
+func valueOf(ctx context.Context, secret *secretcache.Secret, isNew bool) (secretcache.Value, error) {
+	if !isNew {
+		return secret.Get(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, secretcache.DefaultFetchTimeout)
+	defer cancel()
+	return secret.Anew().Get(ctx)
 }
 
 // use returns the handle to what is called by an id. If that is one too many, the one that was used longest ago goes.
@@ -140,7 +146,7 @@ type found struct {
 func (e *Endpoint) read(ctx context.Context, want wanted, isNew bool) (found, error) {
 	isNew = isNew || e.cache.IsChanging(want.id)
 	switch {
-	case !e.caches:
+	case !e.caches, want.label == currentLabel && want.versionID != "": // only Secrets Manager knows whether it is still current
 		return e.passage.get(ctx, want.body())
 	case want.isCurrent():
 		return e.current.get(ctx, want.id, isNew)
