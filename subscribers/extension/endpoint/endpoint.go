@@ -97,7 +97,9 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	return &Endpoint{
 		cache: cfg.Cache, identity: identity, passage: passage, logger: cfg.Logger, troubles: troubles{logger: cfg.Logger},
-		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets), caches: cfg.MaxSecrets > 0,
+		current:  newSecrets(cfg.Cache, cfg.Cache.Rests, cfg.MaxSecrets),
+		versions: newSecrets(versions, cfg.Cache.Rests, cfg.MaxSecrets),
+		caches:   cfg.MaxSecrets > 0,
 	}, nil
 }
 

@@ -232,6 +232,28 @@ func TestARefreshIsNotWaitedForWithoutEnd(t *testing.T) {
 	}
 }
 
+// TestARefreshIsWaitedForAnewAfterAFreeze: the time in between is not Secrets Manager's.
+func TestARefreshIsWaitedForAnewAfterAFreeze(t *testing.T) {
+	for _, query := range []string{"?refreshNow=true", "?versionStage=AWSPREVIOUS&refreshNow=true"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.put(password, "first")
+			w.put(password, "first")
+			lost := true
+			w.behind(func(r *http.Request) (*http.Response, error) {
+				if lost {
+					lost = false
+					<-r.Context().Done() // the answer came while nobody ran
+					return nil, r.Context().Err()
+				}
+				return w.vault.RoundTripper().RoundTrip(r)
+			})
+			time.AfterFunc(9*time.Second, func() { w.cache.Begin(t.Context())() })
+			w.wantText("/v1/"+password+query, "first")
+		})
+	}
+}
+
 // TestARefreshThatFailsTakesNothingAway: it is answered with an error, as AWS's agent does, and what is cached stays.
 func TestARefreshThatFailsTakesNothingAway(t *testing.T) {
 	for _, query := range []string{"?", "?versionStage=AWSPREVIOUS&"} {

@@ -20,9 +20,9 @@ const (
 	contentType  = "application/x-amz-json-1.1"
 	// maxAnswerBytes bounds an answer: a batch is 20 values of 64 KB at the most, which grow when they are written as JSON.
 	maxAnswerBytes = 16 << 20
-	// passTime bounds how long Secrets Manager is waited for, for a client that itself waits longer, or that has gone. The SDK
-	// for Python waits as long.
-	passTime = time.Minute
+	// tryTime bounds how long Secrets Manager is waited for, for a client that itself waits longer, or that has gone. It is of
+	// each try: the environment may have been frozen in one.
+	tryTime = 30 * time.Second
 )
 
 // A passage signs requests with this environment's credentials and passes them on to Secrets Manager.
@@ -47,8 +47,6 @@ func (p *passage) pass(ctx context.Context, region, operation string, body []byt
 	if !isRead(operation) {
 		ctx = context.WithoutCancel(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, passTime)
-	defer cancel()
 	answer, err := p.once(ctx, region, operation, body, header)
 	if err != nil && isRead(operation) && ctx.Err() == nil {
 		answer, err = p.once(ctx, region, operation, body, header)
@@ -60,6 +58,8 @@ func (p *passage) pass(ctx context.Context, region, operation string, body []byt
 }
 
 func (p *passage) once(ctx context.Context, region, operation string, body []byte, header http.Header) (passed, error) {
+	ctx, cancel := context.WithTimeout(ctx, tryTime)
+	defer cancel()
 	url, err := p.url(region)
 	if err != nil {
 		return passed{}, fmt.Errorf("finding the endpoint: %w", err)
