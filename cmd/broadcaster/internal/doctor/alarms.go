@@ -19,8 +19,8 @@ import (
 // alarmNames are what follows the broadcaster's name in those of the template's alarms; canary's is there with a canary.
 func alarmNames() []string {
 	return []string{
-		"canary", "check-failures", "dead-letters", "dead-letters-expire", "duration", "errors", "failed-deliveries", "heartbeat", "misrouted", "missed",
-		"queue-age", "recently-read-deleted", "slow-append", "throttles", "unknown", "warnings",
+		"canary", "check-failures", "dead-letters", "dead-letters-expire", "duration", "errors", "failed", "failed-deliveries", "failed-deliveries-now", "heartbeat",
+		"misrouted", "missed", "open-fanouts", "queue-age", "recently-read-deleted", "recently-read-deleted-now", "slow-append", "throttles", "unknown", "warnings", "warnings-now",
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
@@ -19,6 +21,14 @@ import (
 func (d *domain) deployAlarms() {
 	d.Helper()
 	d.createTopic()
+	for _, name := range d.alarmNames() {
+		d.alarm(name)
+	}
+}
+
+// alarmNames are what follows the broadcaster's name in those of the template's alarms.
+func (d *domain) alarmNames() (all []string) {
+	d.Helper()
 	template, err := os.ReadFile("../../../../infra/domain.yaml")
 	d.must(err)
 	names := regexp.MustCompile(`AlarmName: !Sub "\$\{Env\}-\$\{Domain\}-broadcaster-([a-z-]+)"`).FindAllSubmatch(template, -1)
@@ -26,7 +36,24 @@ func (d *domain) deployAlarms() {
 		d.Fatalf("the template has %d alarms", len(names))
 	}
 	for _, name := range names {
-		d.alarm(string(name[1]))
+		all = append(all, string(name[1]))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestEveryAlarmOfTheTemplateIsMissed where it is gone.
+func TestEveryAlarmOfTheTemplateIsMissed(t *testing.T) {
+	d := deployed(t)
+	var names []string
+	for _, name := range d.alarmNames() {
+		names = append(names, "prod-payments-broadcaster-"+name)
+	}
+	_, err := d.alarms.DeleteAlarms(t.Context(), &cloudwatch.DeleteAlarmsInput{AlarmNames: names})
+	d.must(err)
+	want := "alarms: not there, so nobody is told: " + strings.Join(names, ", ") + " → make deploy ENV=prod DOMAIN=payments"
+	if ill, _ := d.examine(); !slices.Equal(ill, []string{want}) {
+		t.Errorf("got %q, want %q", ill, want)
 	}
 }
 

@@ -125,7 +125,7 @@ func (p *patient) dark(check string, err error) {
 	f := Finding{Check: check, Problem: "it could not be looked at: " + err.Error()}
 	if code := codeOf(err); strings.Contains(code, "AccessDenied") || strings.Contains(code, "NotAuthorized") {
 		f.Lacks = permissionOf(err)
-		f.Problem = "it could not be looked at, since these credentials may not " + f.Lacks
+		f.Problem = "these credentials may not " + f.Lacks + ": " + err.Error()
 		f.Fix = "look with credentials that may, as those to which the domain's policy for people on call is attached: docs/operating.md"
 	}
 	p.findings = append(p.findings, f)
