@@ -26,7 +26,8 @@ func WrongFunctions(ctx context.Context, f *subscribers.File, functions invalida
 		case errors.Is(err, invalidation.ErrNoFunction):
 			text = "there is no such function, or no such alias of it, in this account and Region"
 		case errors.Is(err, invalidation.ErrNotPermitted):
-			text = "these credentials may not look at it: allow lambda:GetFunctionConfiguration, lambda:GetAlias and lambda:ListTags"
+			text = fmt.Sprintf("these credentials may not look at it: it is not there, lacks the tags %s=%s, %s=%s, or lambda:GetFunctionConfiguration, lambda:GetAlias and lambda:ListTags are not allowed",
+				invalidation.EnvTag, f.Env, invalidation.DomainTag, f.Domain)
 		case err != nil:
 			problems = append(problems, err)
 		case s.Pushes():
