@@ -23,8 +23,8 @@ func newDoctor() *cobra.Command {
 		Long: `Look at a deployed domain and say what is wrong and what mends it.
 
 It starts at the function, whose own configuration says which queue and tables are meant, and looks at the trail, the
-archive, the queue, the role (IAM itself says what it may), the rules (EventBridge itself says whether they take an event
-of each kind, and none of another place), the schedule, the event source, the commands, the tables, the log, the
+archive, the queue, the role (IAM itself says what it may), the rules (EventBridge itself says whether they take an
+event of each kind, and none of another place), the schedule, the event source, the commands, the tables, the log, the
 subscriptions, the clients, the canary and the alarms. It changes nothing. Of what your credentials may not look at it
 says which permission is missing, and not that it is wrong.
 
