@@ -157,7 +157,9 @@ func TestARuleThatMayNotBeLookedAtIsNamed(t *testing.T) {
 	d := deployed(t)
 	d.rule("prod-kyc-events", strings.ReplaceAll(pattern, "payments", "kyc"), "")
 	w := watched(d)
-	w.refuse = func(c call) bool { return c.Action == "events:DescribeRule" && strings.HasSuffix(c.Resource, "prod-kyc-events") }
+	w.refuse = func(c call) bool {
+		return c.Action == "events:DescribeRule" && strings.HasSuffix(c.Resource, "prod-kyc-events")
+	}
 	want := "rules: these credentials may not events:DescribeRule: prod-kyc-events, which sends to " + d.arn("sqs", function) + ": "
 	if ill, _ := d.examine(); len(ill) != 1 || !strings.HasPrefix(ill[0], want) {
 		t.Errorf("got %q, want %q", ill, want)
