@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestWhoMaySendToTheQueue: the domain's rules, encrypted; resource policies stand alone here, as for another service or account.
@@ -106,6 +108,24 @@ func TestWhoMayPutHints(t *testing.T) {
 	}
 	if _, has := platform(t).resources["HintAccountsPolicy"]; has {
 		t.Error("without HintAccounts there is a policy for them")
+	}
+}
+
+// TestTheDocumentsPolicyOfHintsIsTheTemplates: who writes its own from docs/events.md has the same.
+func TestTheDocumentsPolicyOfHintsIsTheTemplates(t *testing.T) {
+	_, after, _ := strings.Cut(string(fileIn(t, root, "docs/events.md")), "needs one permission")
+	_, after, _ = strings.Cut(after, "```json\n")
+	text, _, _ := strings.Cut(after, "```")
+	var documented any
+	if err := json.Unmarshal([]byte(text), &documented); err != nil {
+		t.Fatal(err)
+	}
+	made := document(platform(t), "HintPolicy")
+	for _, policy := range []any{documented, made} {
+		delete(policy.(tree)["Statement"].([]any)[0].(tree), "Sid")
+	}
+	if diff := cmp.Diff(made, documented); diff != "" {
+		t.Errorf("docs/events.md (-template +document):\n%s", diff)
 	}
 }
 
