@@ -45,11 +45,17 @@ func (w *world) mend(all []finding) {
 		if !strings.HasPrefix(f.Fix, "aws ") {
 			continue // another finding's command mends this
 		}
-		cmd := exec.CommandContext(w.Context(), "bash", "-euo", "pipefail", "-c", f.Fix)
-		cmd.Env = append(os.Environ(), w.here()...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			w.Fatalf("%s: %v\n%s", f.Fix, err, out)
-		}
+		w.shell(f.Fix)
+	}
+}
+
+// shell runs a command as somebody would who copies it.
+func (w *world) shell(command string) {
+	w.Helper()
+	cmd := exec.CommandContext(w.Context(), "bash", "-euo", "pipefail", "-c", command)
+	cmd.Env = append(os.Environ(), w.here()...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.Fatalf("%s: %v\n%s", command, err, out)
 	}
 }
 
@@ -123,4 +129,24 @@ func theDoctorNamesWhatIsBroken(w *world) {
 		w.must(err)
 	}
 	until(w, "all to be well again", func() bool { return len(w.ill()) == 0 })
+
+	const function = "prod-payments-broadcaster"
+	for _, command := range []string{
+		"aws sqs set-queue-attributes --attributes MessageRetentionPeriod=60,DelaySeconds=5 --queue-url " + queue,
+		`aws events put-rule --name prod-kyc-events --event-pattern '{"detail":{"name":[{"prefix":"/bank/prod/kyc/"}]}}'`,
+		"aws events put-targets --rule prod-kyc-events --targets Id=queue,Arn=arn:aws:sqs:" + region + ":" + account + ":" + function,
+		"aws events put-rule --name prod-payments-broadcaster-tick --schedule-expression 'rate(2 hours)'",
+		"aws lambda put-function-concurrency --reserved-concurrent-executions 0 --function-name " + function,
+		"aws lambda delete-alias --name pause --function-name " + function,
+		"aws events disable-rule --name prod-payments-canary",
+		"aws cloudwatch disable-alarm-actions --alarm-names prod-payments-broadcaster-missed",
+	} {
+		w.shell(command)
+	}
+	w.mend(w.wantIll(
+		"queue: a message is gone after 1m0s", "queue: each message waits for 5s", "rules: rule prod-kyc-events takes Secret Label Updated of prod/kyc",
+		"schedule: it ticks by rate(2 hours)", "event source: the function is throttled", "command pause: the function has no alias pause",
+		"canary: rule prod-payments-canary is disabled", "alarms: nobody is told by prod-payments-broadcaster-missed",
+	))
+	w.wantIll()
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -235,35 +234,6 @@ func (d *domain) allow(role, policy string) {
 	d.Helper()
 	_, err := d.iam.PutRolePolicy(d.Context(), &iam.PutRolePolicyInput{RoleName: &role, PolicyName: aws.String("all"), PolicyDocument: &policy})
 	d.must(err)
-}
-
-// A policy is one of a role.
-type policy struct {
-	Version   string
-	Statement []map[string]any
-}
-
-func (p policy) String() string {
-	text, err := json.Marshal(p)
-	if err != nil {
-		return err.Error()
-	}
-	return string(text)
-}
-
-// documented is the broadcaster's policy as docs/operating.md shows it, in this account, and what it says beside it of the log.
-func (d *domain) documented() policy {
-	d.Helper()
-	text, err := os.ReadFile("../../../../docs/operating.md")
-	d.must(err)
-	_, rest, _ := strings.Cut(string(text), "```json\n")
-	shown, _, _ := strings.Cut(rest, "```")
-	var is policy
-	d.must(json.Unmarshal([]byte(strings.ReplaceAll(shown, "111122223333", d.account)), &is))
-	is.Statement = append(is.Statement, map[string]any{
-		"Sid": "Log", "Effect": "Allow", "Action": []any{"logs:CreateLogStream", "logs:PutLogEvents"}, "Resource": d.arn("logs", "log-group:/aws/lambda/"+function+":*"),
-	})
-	return is
 }
 
 // clientPolicy allows a client this of the log and that of the reports.

@@ -64,22 +64,10 @@ func (p *patient) lookAtRules(ctx context.Context) {
 func (p *patient) tryRules(ctx context.Context, rules []rule) error {
 	var none []string
 	for _, told := range p.samples(place{p.cfg.Env, p.cfg.Domain}) {
-		taken, elsewhere := false, ""
-		for _, r := range rules {
-			takes, err := p.takes(ctx, r, told)
-			switch {
-			case err != nil:
-				return err
-			case takes && r.on && (r.bus == defaultBus || !told.ofAWS):
-				taken = true
-			case takes && r.on:
-				elsewhere = r.String()
-			}
-			if taken {
-				break
-			}
-		}
+		taken, elsewhere, err := p.taken(ctx, rules, told)
 		switch {
+		case err != nil:
+			return err
 		case taken:
 		case elsewhere != "":
 			none = append(none, told.name+" (but "+elsewhere+", and AWS's events come to the bus default only)")
@@ -91,6 +79,23 @@ func (p *patient) tryRules(ctx context.Context, rules []rule) error {
 		p.ill("rules", "no enabled rule takes "+strings.Join(none, ", "), p.redeploy())
 	}
 	return nil
+}
+
+// taken reports whether an enabled rule takes an event; elsewhere is one that would but is on a bus to which the event does not
+// come.
+func (p *patient) taken(ctx context.Context, rules []rule, told sample) (taken bool, elsewhere string, err error) {
+	for _, r := range rules {
+		takes, err := p.takes(ctx, r, told)
+		switch {
+		case err != nil:
+			return false, "", err
+		case takes && r.on && (r.bus == defaultBus || !told.ofAWS):
+			return true, "", nil
+		case takes && r.on:
+			elsewhere = r.String()
+		}
+	}
+	return false, elsewhere, nil
 }
 
 // tryOthers has EventBridge say of each rule whether it takes events of other places: of a domain of a similar name, of one
@@ -125,11 +130,11 @@ func (p *patient) tellForeign(ctx context.Context, r rule, event string, of plac
 		p.ill("rules", fmt.Sprintf("%s: what it is to take has to begin with /bank/%s/%s/, with the slash at the end", problem, p.cfg.Env, p.cfg.Domain), p.redeploy())
 		return false, nil
 	}
-	fix := ""
 	out, err := p.events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{Rule: &r.name, EventBusName: &r.bus})
 	if err != nil {
 		return false, err
 	}
+	fix := ""
 	for _, target := range out.Targets {
 		if aws.ToString(target.Arn) == r.target {
 			fix = fmt.Sprintf("aws events remove-targets --rule %s --event-bus-name %s --ids %s", r.name, r.bus, aws.ToString(target.Id))
