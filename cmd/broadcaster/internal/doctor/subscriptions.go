@@ -45,7 +45,7 @@ func (p *patient) lookAtSubscriptions(ctx context.Context) {
 		p.dark(check, fmt.Errorf("this version cannot read it: %w", err))
 		return
 	}
-	problems, err := history.WrongFunctions(ctx, f, lambda.NewFunctions(p.lambda))
+	problems, err := history.WrongFunctions(ctx, f, lambda.NewTags(p.lambda, p.function, p.function.Region))
 	if err != nil {
 		p.dark(check, err)
 		return
