@@ -217,7 +217,7 @@ func withoutAWS(t testing.TB) string {
 func withAWS(t testing.TB, script string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte("#!/bin/bash\n"+script), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte("#!/bin/bash\n"+script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return dir + string(filepath.ListSeparator) + withoutAWS(t)
