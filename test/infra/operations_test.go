@@ -303,7 +303,8 @@ func TestTheAWSCLITakesEveryCommand(t *testing.T) {
 		}
 	}
 	type answer struct{ Call, Error string }
-	program := exec.CommandContext(t.Context(), variable(t, "AWS_PYTHON"), filepath.Join(root, "test/tools/infra/aws_commands.py"))
+	program := exec.CommandContext(t.Context(), variable(t, "AWS_PYTHON"), "test/tools/infra/aws_commands.py")
+	program.Dir = root // files that commands name are looked for
 	program.Env = append(os.Environ(), "AWS_DEFAULT_REGION="+region, "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "AWS_CONFIG_FILE=/dev/null", "AWS_PAGER=")
 	calls := map[string]string{}
 	for i, a := range ask[answer](t, program, asked) {
