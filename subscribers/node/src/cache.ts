@@ -1,3 +1,4 @@
+import { isOf } from "./account.js";
 import { Checks } from "./check.js";
 import { before, Deadline, type Instant, since } from "./clock.js";
 import { settingsOf } from "./config.js";
@@ -7,7 +8,7 @@ import { Changes } from "./onchange.js";
 import type { CacheConfig } from "./ports.js";
 import { Pushes } from "./push.js";
 import { Reporting } from "./report.js";
-import { type Entry, type Fetch, Held, isOf, type OnChange, State, type Version } from "./state.js";
+import { type Entry, type Fetch, Held, type OnChange, State, type Version } from "./state.js";
 import { Tries, type TryOptions } from "./try.js";
 import { type Ack, type Counts, InvalidationError, parseInvalidation } from "./wire.js";
 
@@ -104,7 +105,7 @@ export class Cache {
     state.lastRead = now;
     const certain = !entry.tracked || state.certain(now);
     if (entry.follows && !certain) return undefined;
-    if (!isYoung(version, now, ttl) || !isOf(id, version)) return undefined;
+    if (!isYoung(version, now, ttl) || !isOf(id, version.arn)) return undefined;
     if (!certain) this.checks.start(now, false); // it is only observed: what the log tells is counted
     return version;
   }
@@ -126,7 +127,7 @@ export class Cache {
         }
         const step = this.serveOrFetch(read, certain, beside);
         if (step === undefined) continue; // the check has grown old
-        if (step instanceof Held) return isOf(id, step) ? step : await this.direct(id);
+        if (step instanceof Held) return isOf(id, step.arn) ? step : await this.direct(id);
         if (!(await this.wait(read, step))) return this.fallBack(read, new LateError(id));
         const { error } = step;
         if (error === undefined) {
@@ -247,12 +248,12 @@ export class Cache {
 
   private mayFallBack(read: Read, now: Instant): boolean {
     const { held } = currentOf(read);
-    return held !== undefined && read.from === undefined && isYoung(held, now, read.ttl) && isOf(read.id, held);
+    return held !== undefined && read.from === undefined && isYoung(held, now, read.ttl) && isOf(read.id, held.arn);
   }
 
   /** Whether a late answer is one to this read: a client without the log would serve it, also where nothing may be cached. */
   private isOwn(read: Read, late: Held | undefined, now: Instant): boolean {
-    if (late === undefined || !isOf(read.id, late)) return false;
+    if (late === undefined || !isOf(read.id, late.arn)) return false;
     if (read.from !== undefined && before(late.sent, read.from)) return false;
     return since(now, late.sent) <= this.state.cfg.fetchTimeout;
   }

@@ -1,3 +1,4 @@
+import { markNameless } from "./account.js";
 import { fetchesBeside, letGoOn, tellsAllSince } from "./beside.js";
 import { atLeastSince, before, Deadline, type Instant, since } from "./clock.js";
 import type { Page } from "./ports.js";
@@ -230,6 +231,7 @@ export class Checks {
     const entry = state.entries.get(change.name);
     const cached = entry?.tracked === true;
     const kept = cached && keeps(entry, change);
+    markNameless(state, change, keeps);
     if (state.cfg.mode !== "on") {
       if (cached && !kept) state.invalidate(entry); // which counts only
     } else if (!cached) {

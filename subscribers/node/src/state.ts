@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 
+import { accountOf, isArn, nameIn } from "./account.js";
 import { type Instant, since, systemClock } from "./clock.js";
 import type { Settings } from "./config.js";
 import type { Fetched } from "./ports.js";
@@ -66,7 +67,10 @@ export type OnChange = (version: Version) => void | Promise<void>;
 
 /** What is known of one secret's AWSCURRENT. */
 export interface Entry {
-  /** The secret's name; empty for an entry that was asked for by an ARN whose name is not known yet. */
+  /**
+   * The secret's name; empty for an entry that was asked for by an ARN: its name is not known yet, or it is of another
+   * account's secret.
+   */
   readonly name: string;
   /** The log speaks of this secret. Any other has the TTL only. */
   readonly tracked: boolean;
@@ -74,7 +78,7 @@ export interface Entry {
   readonly follows: boolean;
   /** What may be served; undefined while there is nothing or it is marked for refetch. */
   fresh?: Held | undefined;
-  /** The entry by name, once the first answer to an ARN has told it. */
+  /** The entry that has taken this one's place: the one by name, once the first answer to an ARN has told it. */
   alias?: Entry;
   /** What was fetched last, also while marked; undefined once evicted. */
   held?: Held | undefined;
@@ -110,8 +114,9 @@ export interface Entry {
 export interface Fetch {
   /** What is asked for: a name, or the ARN that was read. */
   readonly id: string;
-  /** The secret's name; empty until the first answer to an ARN has told it. */
+  /** The secret's; empty until the first answer to an ARN has told them. */
   name: string;
+  arn: string;
   /** The entry's when it began. */
   generation: number;
   /** The state's when it began: for an entry whose name is not known yet. */
@@ -186,6 +191,8 @@ const WARN_EVERY = 60_000;
 
 /** Everything that a Cache knows, and what is done with one entry. Nothing here waits. */
 export class State {
+  /** The one that names are looked up in; empty until an answer has told it. */
+  account = "";
   readonly entries = new Map<string, Entry>();
   /** The newest change of each name, for as long as late answers are to be expected. */
   readonly known = new Map<string, KnownChange>();
@@ -218,7 +225,7 @@ export class State {
   /** Something new is to be reported. */
   reportDue = false;
   private readonly prefix: string;
-  private toldOutside = false;
+  private readonly toldOutside = new Set<string>();
   private readonly warned = new Map<string, Instant>();
 
   constructor(readonly cfg: Settings) {
@@ -285,23 +292,33 @@ export class State {
     return true;
   }
 
-  /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: said once. */
+  /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: each kind is said once. */
   private tellOutside(id: string): void {
     const { mode, logger } = this.cfg;
-    if (mode === "off" || this.toldOutside || !/^(arn:.*:secret:)?\/bank\//.test(id)) return;
-    this.toldOutside = true;
-    const text = "a secret is outside what the change log speaks of: its TTL alone applies";
-    logger.warn(text, { secret: id, follows: this.prefix, check: "SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN" });
+    if (mode === "off" || !nameIn(id).startsWith("/bank/")) return;
+    const foreign = this.isForeign(id);
+    const text = foreign
+      ? "a secret is of another account, of which the change log does not speak: its TTL alone applies"
+      : "a secret is outside what the change log speaks of: its TTL alone applies";
+    if (this.toldOutside.has(text)) return;
+    this.toldOutside.add(text);
+    const why = foreign ? { account: this.account } : { check: "SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN" };
+    logger.warn(text, { secret: id, follows: this.prefix, ...why });
   }
 
-  /**
-   * Whether the log speaks of the secret with this name or ARN. An ARN is arn:…:secret:name-suffix
-   * (https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_iam-permissions.html).
-   */
+  /** Whether the log speaks of the secret with this name or ARN. */
   private tracks(id: string): boolean {
-    if (this.cfg.mode === "off") return false;
-    const cut = id.indexOf(":secret:");
-    return id.startsWith(this.prefix, cut < 0 ? 0 : cut + ":secret:".length);
+    return this.cfg.mode !== "off" && !this.isForeign(id) && nameIn(id).startsWith(this.prefix);
+  }
+
+  /** Whether an ARN is of the account that names are looked up in, as far as that is known. */
+  isOwn(arn: string): boolean {
+    return this.account !== "" && accountOf(arn) === this.account;
+  }
+
+  /** Whether an id is known to be an ARN of another account's secret. */
+  private isForeign(id: string): boolean {
+    return this.account !== "" && isArn(id) && !this.isOwn(id);
   }
 
   /** Makes an entry be refetched before it is served again. */
@@ -332,17 +349,6 @@ export class State {
       entry.told = false;
     }
   }
-}
-
-export const isArn = (id: string): boolean => id.startsWith("arn:");
-
-/**
- * Whether a version belongs to what was asked for. An ARN ends in a hyphen and six characters that a partial ARN lacks
- * (https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html).
- */
-export function isOf(id: string, version: Held): boolean {
-  if (!isArn(id) || version.arn === id) return true;
-  return version.arn.startsWith(`${id}-`) && version.arn.length === id.length + 7;
 }
 
 /** A random id. */

@@ -1,8 +1,9 @@
+import { isOf } from "./account.js";
 import type { Checks } from "./check.js";
 import { Deadline, since } from "./clock.js";
 import { errorOf, isDeleted, isNotFound, SupersededError } from "./errors.js";
 import type { Fetches } from "./fetch.js";
-import { type Asking, type Entry, Held, isOf, type State, type Version } from "./state.js";
+import { type Asking, type Entry, Held, type State, type Version } from "./state.js";
 
 /**
  * How often rejections make an environment ask for one secret, in milliseconds: a wrong password in a loop must not become
@@ -119,7 +120,7 @@ export class Tries {
       const asking = this.askPending(id);
       await asking.done;
       const { version } = asking;
-      if (version !== undefined && isOf(id, version) && !tried.includes(version.id)) return { other: version };
+      if (version !== undefined && isOf(id, version.arn) && !tried.includes(version.id)) return { other: version };
       error ??= asking.error;
     }
     return { error };
