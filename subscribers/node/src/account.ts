@@ -34,6 +34,7 @@ export function resolve(state: State, entry: Entry, name: string, arn: string): 
 function replace(entry: Entry, by: Entry): void {
   by.onChange.push(...entry.onChange);
   entry.onChange = [];
+  by.ttl = Math.max(by.ttl, entry.ttl);
   entry.alias = by;
   entry.fresh = undefined;
   entry.held = undefined;

@@ -58,7 +58,7 @@ export class Fetches {
     for (let n = 0; ; n++) {
       if ((await this.try(entry, fetch, n)) === "ended") return;
       if (n >= LAST_TRY && (await this.isStillLate(entry, fetch))) {
-        this.giveUp(entry, fetch);
+        this.giveUp(entry, fetch, new LateError(fetch.id));
         return;
       }
       const ms = LATE_RETRIES[n] ?? 0;
@@ -90,7 +90,7 @@ export class Fetches {
     // What was young enough to judge by when the request was sent still is.
     const known = state.known.get(fetch.name) ?? fetch.known;
     const gone = isNotFound(error) || isDeleted(error);
-    if (error !== undefined && !gone) return this.fail(entry, fetch, error);
+    if (error !== undefined && !gone) return fetch.late === undefined ? this.fail(entry, fetch, error) : this.giveUp(entry, fetch, error);
     if (known !== undefined && makesLate(known, got, fetch.sent) && !(gone && n >= LAST_TRY && !fetch.late)) {
       state.counts.lateAnswers++;
       if (got !== undefined && !forbidsLate(known, state.now())) fetch.late = new Held(got, fetch.sent);
@@ -99,6 +99,7 @@ export class Fetches {
     if (got === undefined) {
       entry.held = undefined; // Secrets Manager's word about what is current now, however it was asked; never cached
       entry.fresh = undefined;
+      fetch.late = undefined;
       return this.fail(entry, fetch, error as Error);
     }
     await this.install(entry, fetch, got);
@@ -112,9 +113,9 @@ export class Fetches {
    */
   private async get(entry: Entry, fetch: Fetch, versionId: string | undefined): Promise<{ got?: Fetched; error?: Error }> {
     const { state } = this;
-    const { clock, fetchTimeout } = state.cfg;
+    const { clock } = state.cfg;
     for (;;) {
-      const deadline = new Deadline(clock, fetchTimeout);
+      const deadline = new Deadline(clock, state.fetchTimeoutOf(entry));
       const { rests } = state;
       this.noteSent(entry, fetch);
       try {
@@ -172,25 +173,22 @@ export class Fetches {
   }
 
   /**
-   * Ends a fetch that got late answers only. Where nothing is held, or nothing that may still be served, the last of them
-   * is better than nothing: it is what a client without the log would serve.
+   * Ends a fetch that got late answers only, and perhaps an error at last. Where nothing is held, or nothing that may still be
+   * served, the last answer is better than nothing: it is what a client without the log would serve.
    */
-  private giveUp(entry: Entry, fetch: Fetch): void {
+  private giveUp(entry: Entry, fetch: Fetch, error: Error): "ended" {
     const { state } = this;
-    if (this.isSuperseded(entry, fetch)) {
-      this.supersede(entry, fetch);
-      return;
-    }
+    if (this.isSuperseded(entry, fetch)) return this.supersede(entry, fetch);
     endFetch(entry, fetch);
     // By name, where the log's changes reach it.
     const target = resolve(state, entry, fetch.name, fetch.arn);
     const known = state.known.get(fetch.name) ?? fetch.known;
     if (known !== undefined && forbidsLate(known, state.now())) {
-      this.fail(target, fetch, new DeletedError(fetch.id));
-      return;
+      fetch.late = undefined;
+      return this.fail(target, fetch, new DeletedError(fetch.id));
     }
     if (fetch.late !== undefined && !this.heldIsBetter(target.held, fetch.late)) target.held = fetch.late;
-    this.fail(target, fetch, new LateError(fetch.id));
+    return this.fail(target, fetch, error);
   }
 
   /** Whether what is held is better to fall back to than a late answer. */

@@ -103,6 +103,8 @@ export interface Entry {
   refused: string;
   /** It was logged that a newer version cannot be fetched. */
   told: boolean;
+  /** The longest that a read of it has accepted. */
+  ttl: number;
   onChange: OnChange[];
   /** Resolves when onChange has been told of all there is to tell; undefined unless it is being told. */
   telling?: Promise<void> | undefined;
@@ -136,8 +138,8 @@ export interface Fetch {
   beside?: Check | undefined;
   /** The newest change when it was sent, or when a check landed after that. */
   known?: KnownChange | undefined;
-  /** The last answer that was of before a known change. */
-  late?: Held;
+  /** The last answer that was of before a known change, while it is better than none. */
+  late?: Held | undefined;
 
   version?: Held;
   error?: Error;
@@ -244,6 +246,11 @@ export class State {
     return this.checked !== undefined && since(now, this.checked) <= this.cfg.checkEvery;
   }
 
+  /** How long one call to Secrets Manager may take: where changes are not followed, as long as its client allows. */
+  fetchTimeoutOf(entry: Entry): number {
+    return entry.follows ? this.cfg.fetchTimeout : Infinity;
+  }
+
   /** The entry of a name or an ARN, made if absent; by name once that is known. */
   entryFor(id: string): Entry {
     let entry = this.entries.get(id);
@@ -258,6 +265,7 @@ export class State {
         verified: "",
         refused: "",
         told: false,
+        ttl: 0,
         onChange: [],
       };
       this.entries.set(id, entry);
@@ -282,13 +290,13 @@ export class State {
   }
 
   /** Warns, but of one thing once a minute at the most: what comes and goes must not fill the log. Tells whether it did. */
-  warnRarely(text: string, error: unknown): boolean {
+  warnRarely(text: string, about: { secret?: string } & Record<string, string>): boolean {
     const now = this.now();
-    const last = this.warned.get(text);
+    const key = `${text} ${about.secret ?? ""}`;
+    const last = this.warned.get(key);
     if (last !== undefined && since(now, last) < WARN_EVERY) return false;
-    this.warned.set(text, now);
-    // An error of the tables, which are never given a secret's value.
-    this.cfg.logger.warn(text, { error: error instanceof Error ? error.message : String(error) });
+    this.warned.set(key, now);
+    this.cfg.logger.warn(text, about);
     return true;
   }
 
@@ -335,9 +343,9 @@ export class State {
     this.marks++;
   }
 
-  /** Marks an entry and counts it if it held something; in observe mode it counts only. */
+  /** Marks an entry, and counts it if it held something that would have been served; in observe mode it counts only. */
   invalidate(entry: Entry): void {
-    if (entry.held !== undefined && entry.fresh !== undefined) this.counts.invalidated++;
+    if (entry.fresh !== undefined && since(this.now(), entry.fresh.sent) <= entry.ttl) this.counts.invalidated++;
     if (this.cfg.mode === "on") this.mark(entry);
   }
 
