@@ -19,17 +19,17 @@ export function since(later: Instant, earlier: Instant): number {
   return wall < 0 ? Infinity : Math.max(wall, later.monotonic - earlier.monotonic);
 }
 
+/** The shortest time that may have passed between two instants. */
+export function atLeastSince(later: Instant, earlier: Instant): number {
+  return Math.max(0, Math.min(later.wall - earlier.wall, later.monotonic - earlier.monotonic));
+}
+
 /**
  * The longest time that may have passed if only one of the clocks is wrong: a wall clock that went back was set, and then the
  * other is believed. For what is served only where nothing newer can be had.
  */
 export function sinceAtBest(later: Instant, earlier: Instant): number {
   return Math.max(later.wall - earlier.wall, later.monotonic - earlier.monotonic);
-}
-
-/** The shortest time that may have passed between two instants. */
-export function atLeastSince(later: Instant, earlier: Instant): number {
-  return Math.max(0, Math.min(later.wall - earlier.wall, later.monotonic - earlier.monotonic));
 }
 
 /** Whether a was read before b, by the clock that never goes back. */
