@@ -74,6 +74,10 @@ func (c *Cache) replace(e, by *entry) {
 	by.ttl.raise(e.ttl.get())
 	by.onChange = append(by.onChange, e.onChange...)
 	e.onChange = nil
+	if by.lastID == "" { // else OnChange would not be told of the next
+		by.held, by.lastID, by.verified, by.refused = e.held, e.lastID, e.verified, e.refused
+		by.fresh.Store(e.fresh.Load())
+	}
 	e.alias.Store(by)
 	e.fresh.Store(nil) // so that who has it looks for the alias
 	e.held, e.fetch = nil, nil

@@ -248,3 +248,31 @@ func TestARejectionSaysNothingOfAnotherAccountsOtherSecrets(t *testing.T) {
 		t.Errorf("%d answers counted as late", got)
 	}
 }
+
+// TestWhatWasReadByAnARNIsTheNames once it is known whose it is: nothing is asked for again, and OnChange is told of the next.
+func TestWhatWasReadByAnARNIsTheNames(t *testing.T) {
+	fake, asked := secretcachetest.New(t), &atomic.Int64{}
+	cache := newCache(t, fake, func(cfg *secretcache.Config) {
+		cfg.Mode, cfg.Secrets = secretcache.Off, twoAccounts{cfg.Secrets, asked}
+	})
+	fake.Put(password, "first")
+	fake.Put(apiKey, "first")
+	byARN := cache.Secret(fake.ARN(password))
+	var told []string
+	byARN.OnChange(func(_ context.Context, v secretcache.Value) error {
+		told = append(told, v.Text())
+		return nil
+	})
+	for _, secret := range []*secretcache.Secret{byARN, cache.Secret(apiKey), cache.Secret(password), byARN} {
+		wantText(t, secret, "first")
+	}
+	if got := asked.Load(); got != 2 {
+		t.Errorf("%d requests, want 2", got)
+	}
+	fake.Put(password, "second")
+	fake.Advance(secretcache.DefaultTTL + time.Second)
+	wantText(t, byARN, "second")
+	if len(told) != 1 || told[0] != "second" {
+		t.Errorf("OnChange was told of %q", told)
+	}
+}

@@ -35,6 +35,10 @@ function replace(entry: Entry, by: Entry): void {
   by.onChange.push(...entry.onChange);
   entry.onChange = [];
   by.ttl = Math.max(by.ttl, entry.ttl);
+  if (by.lastId === "") {
+    const { held, fresh, lastId, verified, refused } = entry; // else onChange would not be told of the next
+    Object.assign(by, { held, fresh, lastId, verified, refused });
+  }
   entry.alias = by;
   entry.fresh = undefined;
   entry.held = undefined;

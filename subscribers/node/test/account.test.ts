@@ -117,6 +117,22 @@ test("where changes are not followed an ARN is asked for as it is: nobody may ha
   }
 });
 
+test("what was read by an ARN is the name's once it is known whose it is: nothing is asked for again, and onChange is told of the next", async () => {
+  const both = new TwoAccounts();
+  const { fake } = both;
+  for (const name of [PASSWORD, API_KEY]) fake.put(name, "first");
+  const cache = both.cache({ mode: "off" });
+  const arn = fake.arn(PASSWORD);
+  const told: unknown[] = [];
+  cache.onChange(arn, ({ value }) => void told.push(value));
+  for (const id of [arn, API_KEY, PASSWORD, arn]) await reads(cache, "first", id);
+  assert.equal(both.requests(), 2);
+  fake.put(PASSWORD, "second");
+  fake.clock.jump(DEFAULT_TTL + 1);
+  await reads(cache, "second");
+  assert.deepEqual(told, ["second"]);
+});
+
 test("changes are of the own account: another's secret is neither marked by them nor judged, nor gone with a deletion", async () => {
   const both = new TwoAccounts();
   const { fake } = both;
