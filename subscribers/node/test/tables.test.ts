@@ -147,6 +147,7 @@ describe("requests to DynamoDB", () => {
     t.after(() => (client.config.systemClockOffset = 0));
     for (const [refused, want] of [
       [[skewed("InvalidSignatureException", 10)], 2],
+      [[skewed("RequestExpired", 10)], 2],
       [[skewed("InvalidSignatureException", 0), skewed("InvalidSignatureException", 0)], 1], // it is not for the time
       [[skewed("AccessDeniedException", 10)], 1],
       [[skewed("InvalidSignatureException", 10), skewed("InvalidSignatureException", 30)], 2],

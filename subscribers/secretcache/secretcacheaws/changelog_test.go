@@ -238,7 +238,7 @@ func FuzzQueryAnswer(f *testing.F) {
 // TestRequestsAreSignedByTheServersClock where it refuses a signature by this one, and sent once more only.
 func TestRequestsAreSignedByTheServersClock(t *testing.T) {
 	rows, bodies := chain(t, 1)
-	const signature, denied = "InvalidSignatureException", "AccessDeniedException"
+	const signature, expired, denied = "InvalidSignatureException", "RequestExpired", "AccessDeniedException"
 	for name, tc := range map[string]struct {
 		code     string
 		off      []time.Duration // the server's clock at each refusal
@@ -246,6 +246,7 @@ func TestRequestsAreSignedByTheServersClock(t *testing.T) {
 		fails    bool
 	}{
 		"its clock is ten minutes later":  {signature, []time.Duration{10 * time.Minute}, 2, false},
+		"it came too late, it says":       {expired, []time.Duration{10 * time.Minute}, 2, false},
 		"it is not refused for its time":  {signature, []time.Duration{0}, 1, true},
 		"it is not the signature":         {denied, []time.Duration{10 * time.Minute}, 1, true},
 		"its clock is another each time":  {signature, []time.Duration{10 * time.Minute, 30 * time.Minute}, 2, true},
