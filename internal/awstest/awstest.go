@@ -32,7 +32,7 @@ func URL(t testing.TB) string {
 // emulator has done once, such as creating something, has another answer the second time.
 func Config(t testing.TB) (on aws.Config, account string) {
 	t.Helper()
-	account = fmt.Sprintf("7%011d", rand.Int64N(1e11))
+	account = fmt.Sprintf("7%011d", rand.Int64N(1e11)) //nolint:gosec // a number that is unlikely to be taken, no secret
 	url := URL(t)
 	return aws.Config{
 		Region: Region, BaseEndpoint: &url, HTTPClient: Client(), Credentials: credentials.NewStaticCredentialsProvider(account, "placeholder", ""),

@@ -33,7 +33,8 @@ const client = "extension/1.0.0"
 
 func main() {
 	if err := run(context.Background()); err != nil {
-		slog.Error("the extension ends, and the environment with it", "error", err)
+		// Whatever the log level: nothing else says why the function does not start.
+		slog.New(slog.NewJSONHandler(os.Stdout, nil)).Error("the extension ends, and the environment with it", "error", err)
 		os.Exit(1)
 	}
 }
@@ -47,6 +48,9 @@ func run(ctx context.Context) error {
 	}
 	debug.SetGCPercent(gcPercent)
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: s.level})))
+	if s.proxy != "" {
+		slog.Warn("some clients would send the function's requests, and its token, through a proxy: set NO_PROXY to 127.0.0.1,localhost", "variable", s.proxy)
+	}
 	if err := takeEndpoints(); err != nil {
 		return fmt.Errorf("configuring the extension: %w", err)
 	}
@@ -63,6 +67,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	cache.InAccount(lambda.Account)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 	ctx, stop := context.WithCancelCause(ctx)
 	go func() { stop(server.Serve(listener)) }()
@@ -130,15 +135,24 @@ func live(ctx context.Context, lambda *lifecycle.Client, cache *secretcache.Cach
 		switch event.Kind {
 		case lifecycle.Invoke:
 			invocation := context.WithValue(ctx, arnKey{}, event.FunctionARN)
-			end := cache.Begin(invocation)
+			leave := cache.Begin(invocation)
 			cache.Linger(invocation)
-			end()
+			leave()
 		case lifecycle.Shutdown:
 			slog.Debug("the environment ends", "reason", event.Reason)
-			last, cancel := context.WithDeadline(ctx, event.Deadline())
-			defer cancel()
-			return server.Shutdown(last)
+			end(ctx, server, event.Deadline())
+			return nil
 		}
+	}
+}
+
+// end has the requests under way be answered before the environment ends. It does not end with ctx, as which a server that
+// is shut down ends at once.
+func end(ctx context.Context, server *http.Server, deadline time.Time) {
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		slog.Warn("the environment ends before a request is answered", "error", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,6 +43,7 @@ type settings struct {
 	level      slog.Level
 	events     []lifecycle.Kind
 	tokens     []string
+	proxy      string // the variable of a proxy that the function's requests may take, if there is one
 }
 
 func readSettings(getenv func(string) string) (settings, error) {
@@ -66,6 +68,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 		s.tokens = []string{token}
 	}
 	r.checkLoop(s.port)
+	s.proxy = r.proxy(s.port)
 	return s, errors.Join(r.problems...)
 }
 
@@ -142,6 +145,31 @@ func (r *reader) checkLoop(port string) {
 			r.problem("%s is this extension's own endpoint: set it to where the service itself is, or unset it", variable)
 		}
 	}
+}
+
+// proxy returns the variable that has clients ask this extension through a proxy, or "". Go's never do, whatever the variables
+// say (https://pkg.go.dev/golang.org/x/net/http/httpproxy), so its reading of NO_PROXY cannot tell. Those of Python and
+// others do, unless NO_PROXY names the host as the URL has it: each knows some of its other forms.
+func (r *reader) proxy(port string) string {
+	upper, lower := r.getenv("NO_PROXY"), r.getenv("no_proxy") // a client prefers the one or the other
+	if leavesOut(cmp.Or(upper, lower), port) && leavesOut(cmp.Or(lower, upper), port) {
+		return ""
+	}
+	for _, variable := range []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"} {
+		if r.getenv(variable) != "" {
+			return variable
+		}
+	}
+	return ""
+}
+
+// leavesOut reports whether a NO_PROXY names this extension, by its address and by its name.
+func leavesOut(noProxy, port string) bool {
+	named := map[string]bool{}
+	for entry := range strings.SplitSeq(strings.ToLower(noProxy), ",") {
+		named[strings.TrimSuffix(strings.TrimSpace(entry), ":"+port)] = true
+	}
+	return named["*"] || named["127.0.0.1"] && named["localhost"]
 }
 
 func ownServices() []string { return []string{"SECRETS_MANAGER", "DYNAMODB"} }

@@ -27,6 +27,7 @@ func TestSettings(t *testing.T) {
 		api: "127.0.0.1:9001", port: "2773", ttl: 5 * time.Minute, maxSecrets: 1000, level: slog.LevelInfo,
 		events: []lifecycle.Kind{lifecycle.Invoke, lifecycle.Shutdown},
 	}
+	const proxy = "http://proxy.example.com:3128"
 	for name, c := range map[string]struct {
 		env  map[string]string
 		want func(*settings)
@@ -51,6 +52,28 @@ func TestSettings(t *testing.T) {
 		"Managed Instances": {
 			map[string]string{"AWS_LAMBDA_INITIALIZATION_TYPE": "lambda-managed-instances"},
 			func(s *settings) { s.events = []lifecycle.Kind{lifecycle.Shutdown} },
+		},
+		"a proxy":                               {map[string]string{"HTTP_PROXY": proxy}, func(s *settings) { s.proxy = "HTTP_PROXY" }},
+		"a proxy, written small":                {map[string]string{"http_proxy": proxy}, func(s *settings) { s.proxy = "http_proxy" }},
+		"a proxy for everything":                {map[string]string{"ALL_PROXY": proxy}, func(s *settings) { s.proxy = "ALL_PROXY" }},
+		"a proxy for everything, written small": {map[string]string{"all_proxy": proxy}, func(s *settings) { s.proxy = "all_proxy" }},
+		"a proxy for AWS only":                  {map[string]string{"HTTPS_PROXY": proxy, "https_proxy": proxy}, func(*settings) {}},
+		"a proxy, but not for the extension": {
+			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "169.254.169.254, 127.0.0.1 ,LOCALHOST"}, func(*settings) {},
+		},
+		"a proxy, but not for the extension, written small": {map[string]string{"HTTP_PROXY": proxy, "no_proxy": "127.0.0.1,localhost"}, func(*settings) {}},
+		"a proxy, but not for the extension's port": {
+			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1:2773,localhost:2773"}, func(*settings) {},
+		},
+		"a proxy, but for another port": {
+			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1:80,localhost:80"}, func(s *settings) { s.proxy = "HTTP_PROXY" },
+		},
+		"a proxy for nothing":                  {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "*"}, func(*settings) {}},
+		"a proxy for the address":              {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "localhost"}, func(s *settings) { s.proxy = "HTTP_PROXY" }},
+		"a proxy for the name":                 {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1"}, func(s *settings) { s.proxy = "HTTP_PROXY" }},
+		"a proxy but for what some understand": {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.0/8,localhost"}, func(s *settings) { s.proxy = "HTTP_PROXY" }},
+		"a proxy for who reads one spelling": {
+			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "example.com"}, func(s *settings) { s.proxy = "HTTP_PROXY" },
 		},
 		"SnapStart": {
 			map[string]string{"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "example-token"},

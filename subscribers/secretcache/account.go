@@ -45,15 +45,18 @@ func (c *Cache) knowsAccount() bool {
 }
 
 // learnAccount is told the ARN of a secret that was asked for by its name.
-func (c *Cache) learnAccount(arn string) {
+func (c *Cache) learnAccount(arn string) { c.InAccount(accountOf(arn)) }
+
+// InAccount says in which account names are looked up, for a program that knows: the one of the credentials that Secrets
+// Manager is asked with. Who does not say loses nothing but the time in which an ARN may still be any account's: the first
+// answer to a name tells as well. The first to tell counts; an empty id tells nothing.
+func (c *Cache) InAccount(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.account != "" {
+	if c.account != "" || id == "" {
 		return
 	}
-	if c.account = accountOf(arn); c.account == "" {
-		return
-	}
+	c.account = id
 	for id, e := range c.entries {
 		switch {
 		case e.name != "" || e.alias.Load() != nil:

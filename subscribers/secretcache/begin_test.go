@@ -2,7 +2,6 @@ package secretcache_test
 
 import (
 	"context"
-	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,51 +67,10 @@ func TestTheFunctionIsReportedOnceItIsKnown(t *testing.T) {
 	})
 }
 
-func TestExpireHasTheNextReadAsk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fake := secretcachetest.New(t)
-		fake.Put(password, "first")
-		gate := make(chan struct{})
-		cache := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Secrets = heldSecrets{cfg.Secrets, gate} })
-		secret := cache.Secret(password)
-		done := make(chan struct{})
-		go func() { // its answer is of before the change that the caller makes
-			defer close(done)
-			wantText(t, secret, "second")
-		}()
-		synctest.Wait()
-		fake.PutSilently(password, "second")
-		secret.Expire()
-		close(gate)
-		<-done
-		wantText(t, secret, "second")
-		wantFetches(t, fake, password, 2)
-	})
-}
-
-func TestWhatHasExpiredIsFallenBackTo(t *testing.T) {
-	fake := secretcachetest.New(t)
-	fake.Put(password, "first")
-	secret := newCache(t, fake).Secret(password)
-	wantText(t, secret, "first")
-	fake.BreakSecrets(errors.New("throttled"))
-	secret.Expire()
-	wantText(t, secret, "first")
-	fake.Advance(time.Second)
-	secret.Expire()
-	if v, err := secret.WithTTL(time.Nanosecond).Get(t.Context()); err == nil {
-		t.Errorf("got %v, although what may be served must be new", v)
-	}
-}
-
 func TestDetailsAreAllButTheValue(t *testing.T) {
 	fake := secretcachetest.New(t)
 	id := fake.Put(password, "first")
-	secret := newCache(t, fake).Secret(fake.ARN(password))
-	if !secret.Follows() || newCache(t, fake).Secret("/other").Follows() {
-		t.Error("a secret is followed if its name is in the domain's path")
-	}
-	value, err := secret.Get(t.Context())
+	value, err := newCache(t, fake).Secret(fake.ARN(password)).Get(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,20 +10,24 @@ import (
 // weakens neither G1 nor G3 stands in docs/decisions/0012-check-and-fetch-at-once.md.
 
 // fetchBeside starts the check that is due, and beside it the fetch that this read needs whatever the check finds. It
-// returns nil if there is no check to wait for, or perhaps nothing to fetch.
-func (s *Secret) fetchBeside(mine *version) *fetch {
+// returns nil if there is no check to wait for, and no fetch if there is perhaps nothing to fetch.
+func (s *Secret) fetchBeside(mine *version) (*check, *fetch) {
 	c := s.cache
 	now := c.now()
-	if c.certain(now) || c.startCheck(now, false) == nil {
-		return nil
+	if c.certain(now) {
+		return nil, nil
+	}
+	k := c.startCheck(now, false)
+	if k == nil {
+		return nil, nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := s.current()
 	if s.inMemory(e, mine, now) != nil {
-		return nil
+		return k, nil
 	}
-	return c.startFetch(e, s.id)
+	return k, c.startFetch(e, s.id)
 }
 
 // fetchesBeside returns the fetches that were sent after the newest read of the log had begun. The caller holds mu.

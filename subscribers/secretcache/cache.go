@@ -67,6 +67,8 @@ func cursorOf(r wire.Row) cursor { return cursor{r.Revision, r.Hash} }
 
 // An entry is what is known of one secret's AWSCURRENT.
 type entry struct {
+	// key is what Cache.entries has it under, until it is forgotten.
+	key string
 	// name is the secret's name; empty for an entry that was asked for by an ARN: its name is not known yet, or it is of
 	// another account's secret.
 	name string
@@ -167,7 +169,7 @@ func (c *Cache) Counts() wire.Counts {
 func (c *Cache) entryFor(id string) *entry {
 	e := c.entries[id]
 	if e == nil {
-		e = &entry{tracked: c.tracks(id)}
+		e = &entry{key: id, tracked: c.tracks(id)}
 		e.follows = e.tracked && c.cfg.Mode == On
 		if !strings.HasPrefix(id, "arn:") {
 			e.name = id

@@ -15,9 +15,6 @@ const (
 	// lateFor is how long Secrets Manager may answer with what was before a change. It is eventually consistent and gives
 	// no bound (https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html); a minute is assumed.
 	lateFor = time.Minute
-	// breakerAfter failed checks in a row open the breaker for breakerFor: reads no longer wait for the log then.
-	breakerAfter = 3
-	breakerFor   = 10 * time.Second
 )
 
 var (
@@ -51,19 +48,22 @@ func (c *Cache) certain(now instant) bool {
 	return checked != nil && now.since(*checked) <= c.cfg.CheckEvery
 }
 
-// ensureChecked checks the log unless the newest check is young enough. It returns false if the log could not be read,
-// or not in time: then the TTL alone applies.
-func (c *Cache) ensureChecked(ctx context.Context) bool {
+// ensureChecked checks the log unless the newest check is young enough. The caller may have started one already. It
+// returns false if the log could not be read, or not in time: then the TTL alone applies.
+func (c *Cache) ensureChecked(ctx context.Context, k *check) bool {
 	// An answer may come so late that it is too old at once, above all one that was sent before a freeze: ask again.
 	for range 2 {
-		now := c.now()
-		if c.certain(now) {
-			return true
+		if k == nil {
+			now := c.now()
+			if c.certain(now) {
+				return true
+			}
+			k = c.startCheck(now, false)
 		}
-		k := c.startCheck(now, false)
 		if k == nil || !k.wait(ctx) {
 			return false
 		}
+		k = nil
 	}
 	return c.certain(c.now())
 }
@@ -152,6 +152,9 @@ func (c *Cache) readLog(r logRead) error {
 	from, sent := r.from, r.sent
 	if from.revision > 0 {
 		page, err := c.cfg.Log.Since(ctx, from.revision, maxBehind+2)
+		if err == nil {
+			err = c.mustBeOurs(page)
+		}
 		if err != nil {
 			return err
 		}
@@ -172,6 +175,9 @@ func (c *Cache) readLog(r logRead) error {
 func (c *Cache) tail(ctx context.Context) (Page, error) {
 	for limit := maxBehind; ; limit *= 10 {
 		page, err := c.cfg.Log.Tail(ctx, limit)
+		if err == nil {
+			err = c.mustBeOurs(page)
+		}
 		switch {
 		case err != nil:
 			return Page{}, err
@@ -181,6 +187,17 @@ func (c *Cache) tail(ctx context.Context) (Page, error) {
 			return page, nil
 		}
 	}
+}
+
+// mustBeOurs returns an error if a page is of another domain's log. That says nothing of this function's secrets: to follow
+// it would be to follow nothing, unnoticed.
+func (c *Cache) mustBeOurs(page Page) error {
+	if len(page.Rows) == 0 || page.Rows[0].Env == c.cfg.Env && page.Rows[0].Domain == c.cfg.Domain {
+		return nil
+	}
+	return fmt.Errorf("the change log is of %s/%s, this function is configured for %s/%s: "+
+		"correct SECRET_BROADCAST_TABLE, or SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN",
+		page.Rows[0].Env, page.Rows[0].Domain, c.cfg.Env, c.cfg.Domain)
 }
 
 // apply marks what the rows after the cursor changed, then moves the cursor. On a gap it does not move.
@@ -367,35 +384,4 @@ func (p Page) since(appended time.Time) time.Duration {
 		return 0
 	}
 	return p.Date.Sub(appended)
-}
-
-// A breaker keeps reads from waiting for a log that does not answer.
-type breaker struct {
-	failures int // in a row
-	opened   instant
-	told     bool // that it does not
-	tells    rarely
-}
-
-func (b *breaker) open(now instant) bool {
-	return b.failures >= breakerAfter && now.since(b.opened) < breakerFor
-}
-
-// note records a check's result and returns what is to be logged, if anything, when the log goes and when it comes back.
-func (b *breaker) note(err error, now instant) string {
-	if err == nil {
-		told := b.told
-		b.failures, b.told = 0, false
-		if told {
-			return "the change log can be read again"
-		}
-		return ""
-	}
-	b.failures++
-	b.opened = now
-	if b.told || !b.tells.allows(now) {
-		return ""
-	}
-	b.told = true
-	return "the change log cannot be read: cached secrets are served until their TTL ends"
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,14 +85,13 @@ func TestAKnownDeletionIsWhatTheErrorSays(t *testing.T) {
 // disturbedSecrets calls a function before each answer, with how many there were.
 type disturbedSecrets struct {
 	secretcache.Secrets
-	calls   int
+	calls   atomic.Int32
 	disturb func(call int) (gone bool)
 	deleted secretcache.Secrets // what answers once disturb has said that the secret is gone
 }
 
 func (s *disturbedSecrets) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
-	s.calls++
-	if s.disturb(s.calls) {
+	if s.disturb(int(s.calls.Add(1))) {
 		return s.deleted.Get(ctx, id, versionID)
 	}
 	return s.Secrets.Get(ctx, id, versionID)

@@ -52,7 +52,10 @@ func (s *Secret) failedLately(e *entry, now instant) bool {
 }
 
 func (s *Secret) mayFallBackTo(e *entry, now instant) bool {
-	return e.held != nil && s.ttl > 0 && now.sinceAtBest(e.held.sent) <= s.ttl && s.is(e.held)
+	if e.held == nil || e.held.sent.before(s.after) || !s.is(e.held) {
+		return false
+	}
+	return s.ttl > 0 && now.sinceAtBest(e.held.sent) <= s.ttl
 }
 
 // fallBackFrom ends a read that did not wait for its fetch. Who has gone is not served; whose deadline has passed is.

@@ -85,7 +85,7 @@ func (c *Cache) runFetch(e *entry, f *fetch) {
 // over, what was answered before says nothing any more, and what AWSCURRENT reads now is the truth: so that is asked for.
 func (c *Cache) stillLate(e *entry, f *fetch) bool {
 	if e.follows {
-		c.ensureChecked(context.Background())
+		c.ensureChecked(context.Background(), nil)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -250,8 +250,11 @@ func (c *Cache) knownOf(name string) *knownChange {
 // install puts a fetched version into its entry and returns the entry if its OnChange is to be told. The caller holds mu.
 func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
 	c.endFetch(e, f)
-	e = c.resolve(e, got.Name, got.ARN)
 	f.version = newVersion(got, f.sent)
+	if c.entries[e.key] != e {
+		return nil // it was forgotten meanwhile: no change would be told to it any more
+	}
+	e = c.resolve(e, got.Name, got.ARN)
 	e.held = f.version
 	e.failed = nil
 	e.fresh.Store(f.version)

@@ -3,6 +3,7 @@ package secretcache_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -291,4 +292,41 @@ func (s *lateSecrets) Get(ctx context.Context, id, versionID string) (secretcach
 		return s.before, nil
 	}
 	return s.Secrets.Get(ctx, id, versionID)
+}
+
+// TestAnotherDomainsLogIsNotFollowed: it does not tell of this function's secrets. What is wrong is said, and reads go on.
+func TestAnotherDomainsLogIsNotFollowed(t *testing.T) {
+	for name, edit := range map[string]func(*wire.Row){
+		"another domain": func(r *wire.Row) { r.Domain = "kyc" },
+		"another env":    func(r *wire.Row) { r.Env = "prod" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := secretcachetest.New(t)
+			fake.Put(password, "first")
+			out := &logged{}
+			cache, log := newEdited(t, fake, func(cfg *secretcache.Config) { cfg.Logger = out.logger() })
+			secret := cache.Secret(password)
+			wantText(t, secret, "first")
+			log.edit = func(page secretcache.Page) secretcache.Page { // from now on, or from the start of another cache
+				page.Rows = slices.Clone(page.Rows)
+				for i := range page.Rows {
+					edit(&page.Rows[i])
+				}
+				return page
+			}
+			fake.Advance(nextCheck)
+			wantText(t, secret, "first")
+			another, other := newEdited(t, fake, func(cfg *secretcache.Config) { cfg.Logger = out.logger() })
+			other.edit = log.edit
+			wantText(t, another.Secret(password), "first")
+			for _, c := range []*secretcache.Cache{cache, another} {
+				if got := c.Counts(); got.CheckFailures != 1 {
+					t.Errorf("got %+v", got)
+				}
+			}
+			if got := strings.Count(out.String(), "correct SECRET_BROADCAST_TABLE"); got != 2 {
+				t.Errorf("logged %d times what to correct: %s", got, out)
+			}
+		})
+	}
 }

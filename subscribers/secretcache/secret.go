@@ -15,6 +15,7 @@ type Secret struct {
 	id    string
 	arn   bool // id is an ARN or a partial ARN
 	ttl   time.Duration
+	after instant // what Secrets Manager was asked for before this is not good enough
 	entry atomic.Pointer[entry]
 }
 
@@ -79,6 +80,15 @@ func (s *Secret) WithTTL(ttl time.Duration) *Secret {
 	return other
 }
 
+// Anew returns a handle to the same secret whose reads accept only what Secrets Manager was asked for after this call, and
+// return an error if that gave nothing. Such reads at the same time share a fetch: while one is on its way that was sent
+// too early for them, they wait for the next.
+func (s *Secret) Anew() *Secret {
+	other := &Secret{cache: s.cache, id: s.id, arn: s.arn, ttl: s.ttl, after: s.cache.now()}
+	other.entry.Store(s.entry.Load())
+	return other
+}
+
 // Get returns AWSCURRENT. A hit is a read of memory and of the clock: no lock, no allocation. Otherwise it waits for the
 // log, for Secrets Manager, or for ctx. While the log cannot be read, or a newer version cannot be fetched, not within two
 // seconds or not before ctx's deadline, it returns what is cached until the TTL ends; a deleted secret is not served once
@@ -88,7 +98,7 @@ func (s *Secret) Get(ctx context.Context) (Value, error) {
 	now := s.cache.now()
 	e := s.entry.Load()
 	if !e.follows || s.cache.certain(now) {
-		if v := e.fresh.Load(); v != nil && now.since(v.sent) <= s.ttl && s.is(v) {
+		if v := e.fresh.Load(); v != nil && s.isYoungEnough(v, now) && s.is(v) {
 			if e.tracked && !e.follows {
 				e.ttl.raise(s.ttl)
 				s.cache.observe(now)
@@ -97,17 +107,6 @@ func (s *Secret) Get(ctx context.Context) (Value, error) {
 		}
 	}
 	return s.read(ctx)
-}
-
-// Follows reports whether the log speaks of this secret and reads of it follow what it says.
-func (s *Secret) Follows() bool { return s.follows() }
-
-// Expire has the next read ask Secrets Manager, whatever is cached: for a caller who knows of a change before the log
-// tells of it, such as one that has made it. What is held is fallen back to as after any change.
-func (s *Secret) Expire() {
-	s.cache.mu.Lock()
-	defer s.cache.mu.Unlock()
-	s.cache.mark(s.current())
 }
 
 // observe reads the log beside a read that does not follow it: what it tells is counted.
@@ -140,8 +139,9 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 	for range rounds {
 		var beside *fetch
 		if s.follows() && certain {
-			beside = s.fetchBeside(mine)
-			certain = c.ensureChecked(ctx)
+			var k *check
+			k, beside = s.fetchBeside(mine)
+			certain = c.ensureChecked(ctx, k)
 		}
 		if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			return Value{}, s.wrap(err)
@@ -165,8 +165,8 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 		}
 		switch {
 		case errors.Is(f.err, errSuperseded):
-		case f.err != nil && f.rests != rests && !again:
-			again = true // it began before the environment rested: what became of it is not this read's fault
+		case f.err != nil && (f.rests != rests || f.sent.before(s.after)) && !again:
+			again = true // it began before the environment rested, or before this read: what became of it is not its fault
 		case f.err != nil:
 			return s.fallBack(f.err, f.late)
 		default:
@@ -210,12 +210,17 @@ func (s *Secret) serveOrFetch(mine *version, certain bool, beside *fetch) (*vers
 func (s *Secret) inMemory(e *entry, mine *version, now instant) *version {
 	v := e.fresh.Load()
 	switch {
-	case v != nil && (now.since(v.sent) <= s.ttl || v == mine && now.since(v.sent) <= s.cache.cfg.FetchTimeout):
+	case v != nil && (s.isYoungEnough(v, now) || v == mine && !v.sent.before(s.after) && now.since(v.sent) <= s.cache.cfg.FetchTimeout):
 		return v
 	case s.failedLately(e, now), s.waitedInVain(e, now):
 		return e.held
 	}
 	return nil
+}
+
+// isYoungEnough reports whether a version's age allows it to be served.
+func (s *Secret) isYoungEnough(v *version, now instant) bool {
+	return now.since(v.sent) <= s.ttl && !v.sent.before(s.after)
 }
 
 // direct asks for a full ARN that is not the one of the secret now called by its name: it was deleted and created anew.
@@ -231,13 +236,13 @@ func (s *Secret) direct(ctx context.Context) (Value, error) {
 	return Value{newVersion(got, sent)}, nil
 }
 
-// current returns the handle's entry, by name once that is known. The caller holds mu.
+// current returns the handle's entry, by name once that is known, and made anew if it was forgotten. The caller holds mu.
 func (s *Secret) current() *entry {
-	e := s.entry.Load()
+	e := s.cache.entryFor(s.entry.Load().key)
 	if byName := e.alias.Load(); byName != nil {
-		e = byName
-		s.entry.Store(e)
+		e = s.cache.entryFor(byName.key)
 	}
+	s.entry.Store(e)
 	return e
 }
 

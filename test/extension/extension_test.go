@@ -243,7 +243,8 @@ func TestAnExtensionThatCannotStartSaysWhy(t *testing.T) {
 		"no TTL":          {[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "SECRETS_MANAGER_TTL=long"}, `SECRETS_MANAGER_TTL is \"long\": set it to a whole number`},
 		"half configured": {[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "SECRET_BROADCAST_TABLE=a"}, "SECRET_BROADCAST_ENV is not set, but SECRET_BROADCAST_TABLE is"},
 		"a port that is taken": {
-			[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "SECRET_BROADCAST_EXTENSION_PORT=" + port}, "set SECRET_BROADCAST_EXTENSION_PORT or PARAMETERS_SECRETS_EXTENSION_HTTP_PORT to another port",
+			[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "SECRET_BROADCAST_EXTENSION_PORT=" + port, "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL=none"},
+			"set SECRET_BROADCAST_EXTENSION_PORT or PARAMETERS_SECRETS_EXTENSION_HTTP_PORT to another port",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

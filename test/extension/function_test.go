@@ -141,15 +141,18 @@ func (c *child) ask(line string) (string, error) {
 	return c.out.Text(), nil
 }
 
-func read(ctx context.Context, name string) (a answer) {
+func read(ctx context.Context, name string) answer {
+	return readFrom(ctx, "http://localhost:"+os.Getenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"), os.Getenv("AWS_SESSION_TOKEN"), name)
+}
+
+func readFrom(ctx context.Context, address, token, name string) (a answer) {
 	began := time.Now()
 	defer func() { a.Took = time.Since(began) }()
-	address := "http://localhost:" + os.Getenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") + "/secretsmanager/get?secretId=" + url.QueryEscape(name)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/secretsmanager/get?secretId="+url.QueryEscape(name), nil)
 	if err != nil {
 		return answer{Error: err.Error()}
 	}
-	request.Header.Set("X-Aws-Parameters-Secrets-Token", os.Getenv("AWS_SESSION_TOKEN"))
+	request.Header.Set("X-Aws-Parameters-Secrets-Token", token)
 	got, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return answer{Error: err.Error()}

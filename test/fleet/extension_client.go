@@ -11,7 +11,9 @@ import (
 	"net/http/httptest"
 	"net/url"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 	"github.com/bank-platform/secret-broadcaster/subscribers/extension/endpoint"
@@ -25,12 +27,13 @@ type extensionClient struct {
 	own      secretcache.Handler
 	cache    *secretcache.Cache
 	endpoint http.Handler
+	sdk      *secretsmanager.Client
 }
 
 const sessionToken = "model-token"
 
-func newExtensionClient(e *environment, own secretcache.Handler) client {
-	c := &extensionClient{e: e, own: own}
+func newExtensionClient(e *environment, function secretcache.Handler) client {
+	c := &extensionClient{e: e, own: function}
 	var err error
 	c.cache, err = secretcache.New(secretcache.Config{
 		Env: env, Domain: domain, Service: "api", Client: "extension/model", Log: logPort{e}, Secrets: secretsPort{e}, Reports: reportsPort{e},
@@ -39,14 +42,26 @@ func newExtensionClient(e *environment, own secretcache.Handler) client {
 	if err != nil {
 		panic(err)
 	}
+	own := credentials.NewStaticCredentialsProvider("model", "model", sessionToken)
 	c.endpoint, err = endpoint.New(endpoint.Config{
-		Cache: c.cache, TTL: ttl, MaxSecrets: 1000, Credentials: credentials.NewStaticCredentialsProvider("model", "model", sessionToken),
+		Cache: c.cache, TTL: ttl, MaxSecrets: places(e), Credentials: own,
 		Region: "eu-west-2", URL: func(string) (string, error) { return "https://secretsmanager.test", nil }, Client: passagePort{e}, Logger: e.w.logger,
 	})
 	if err != nil {
 		panic(err)
 	}
+	c.sdk = secretsmanager.New(secretsmanager.Options{
+		Region: "eu-west-2", Credentials: own, BaseEndpoint: aws.String("http://127.0.0.1:2773"), HTTPClient: c, Retryer: aws.NopRetryer{},
+	})
 	return c
+}
+
+// places returns how many ids are cached: in some environments too few, so that secrets are forgotten while they are read.
+func places(e *environment) int {
+	if e.id%4 >= 2 {
+		return 2
+	}
+	return 1000
 }
 
 // errNotPushed: no broadcaster pushes to a function that takes no invalidations. Whoever does reaches the function's own
@@ -70,8 +85,29 @@ func (c *extensionClient) invoke(ctx context.Context, payload []byte) ([]byte, e
 	return out, err
 }
 
-// get implements client: by the HTTP API, as code written for AWS's extension does. Now and then it wants what is new.
+// get implements client: in some environments as code written for AWS's extension does, in the others as AWS's SDK does.
 func (c *extensionClient) get(ctx context.Context, id string, told func(reading)) {
+	read := c.byHTTPAPI
+	if c.e.id%2 == 1 {
+		read = c.bySDK
+	}
+	// The endpoint sees that whoever asked is gone, no deadline.
+	connection, hangUp := context.WithCancel(context.Background())
+	defer hangUp()
+	answered := make(chan reading, 1)
+	go func() { answered <- read(connection, id) }()
+	select {
+	case r := <-answered:
+		r.gaveUp = ctx.Err() != nil
+		told(r)
+	case <-ctx.Done():
+		c.e.pass()
+		told(reading{err: ctx.Err(), gaveUp: true})
+	}
+}
+
+// byHTTPAPI reads by the HTTP API. Now and then it wants what is new.
+func (c *extensionClient) byHTTPAPI(ctx context.Context, id string) reading {
 	query := url.Values{"secretId": {id}}
 	switch c.e.roll(10) {
 	case 0:
@@ -79,27 +115,48 @@ func (c *extensionClient) get(ctx context.Context, id string, told func(reading)
 	case 1:
 		query.Set("versionStage", "AWSCURRENT")
 	}
-	// The endpoint sees that whoever asked is gone, no deadline.
-	connection, hangUp := context.WithCancel(context.Background())
-	defer hangUp()
-	request := httptest.NewRequestWithContext(connection, http.MethodGet, "/secretsmanager/get?"+query.Encode(), nil)
+	request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/secretsmanager/get?"+query.Encode(), nil)
 	request.Header.Set("X-Aws-Parameters-Secrets-Token", sessionToken)
-	answered := make(chan *httptest.ResponseRecorder, 1)
-	go func() {
-		answer := httptest.NewRecorder()
-		c.e.pass()
-		c.endpoint.ServeHTTP(answer, request)
-		c.e.pass()
-		answered <- answer
-	}()
-	select {
-	case answer := <-answered:
-		r := readingOf(answer)
-		r.gaveUp = ctx.Err() != nil
-		told(r)
-	case <-ctx.Done():
-		c.e.pass()
-		told(reading{err: ctx.Err(), gaveUp: true})
+	return readingOf(c.ask(request))
+}
+
+// ask is the way to the extension and back.
+func (c *extensionClient) ask(request *http.Request) *httptest.ResponseRecorder {
+	answer := httptest.NewRecorder()
+	c.e.pass()
+	c.endpoint.ServeHTTP(answer, request)
+	c.e.pass()
+	return answer
+}
+
+// Do implements aws.HTTPClient: the SDK is told that Secrets Manager is the extension.
+func (c *extensionClient) Do(r *http.Request) (*http.Response, error) { return c.ask(r).Result(), nil }
+
+// bySDK reads by Secrets Manager's own protocol. Now and then it names the label, or asks for a batch.
+func (c *extensionClient) bySDK(ctx context.Context, id string) reading {
+	in := &secretsmanager.GetSecretValueInput{SecretId: &id}
+	switch c.e.roll(10) {
+	case 0:
+		return c.byBatch(ctx, id)
+	case 1:
+		in.VersionStage = aws.String("AWSCURRENT")
+	}
+	out, err := c.sdk.GetSecretValue(ctx, in)
+	if err != nil {
+		return reading{err: err}
+	}
+	return reading{version: *out.VersionId, text: *out.SecretString}
+}
+
+func (c *extensionClient) byBatch(ctx context.Context, id string) reading {
+	out, err := c.sdk.BatchGetSecretValue(ctx, &secretsmanager.BatchGetSecretValueInput{SecretIdList: []string{id}})
+	switch {
+	case err != nil:
+		return reading{err: err}
+	case len(out.Errors) > 0:
+		return reading{err: fmt.Errorf("in the batch: %s", aws.ToString(out.Errors[0].ErrorCode))}
+	default:
+		return reading{version: *out.SecretValues[0].VersionId, text: *out.SecretValues[0].SecretString}
 	}
 }
 

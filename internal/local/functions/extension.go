@@ -66,15 +66,16 @@ func (x *extension) atRest() <-chan struct{} {
 	return x.waiting
 }
 
-// routeExtensions serves the Extensions API, 2020-01-01, to the extensions of a function's environment.
-func routeExtensions(mux *http.ServeMux, function string, all []*extension) {
+// routeExtensions serves the Extensions API, 2020-01-01, to the extensions of an environment.
+func routeExtensions(mux *http.ServeMux, e *environment) {
+	all := e.extensions
 	mux.HandleFunc("POST /2020-01-01/extension/register", func(w http.ResponseWriter, r *http.Request) {
 		i := slices.IndexFunc(all, func(x *extension) bool { return x.name == r.Header.Get("Lambda-Extension-Name") })
 		if i < 0 {
 			runtimeRefuse(w, http.StatusForbidden, "Extension.InvalidExtensionName", "Invalid Lambda-Extension-Name")
 			return
 		}
-		all[i].register(w, r, function)
+		all[i].register(w, r, e)
 	})
 	mux.HandleFunc("GET /2020-01-01/extension/event/next", func(w http.ResponseWriter, r *http.Request) {
 		i := slices.IndexFunc(all, func(x *extension) bool { return x.identifier == r.Header.Get("Lambda-Extension-Identifier") })
@@ -87,7 +88,7 @@ func routeExtensions(mux *http.ServeMux, function string, all []*extension) {
 }
 
 // register takes an extension's registration.
-func (x *extension) register(w http.ResponseWriter, r *http.Request, function string) {
+func (x *extension) register(w http.ResponseWriter, r *http.Request, e *environment) {
 	var body struct {
 		Events []string `json:"events"`
 	}
@@ -111,7 +112,11 @@ func (x *extension) register(w http.ResponseWriter, r *http.Request, function st
 	}
 	close(x.registered)
 	w.Header().Set("Lambda-Extension-Identifier", x.identifier)
-	runtimeReply(w, http.StatusOK, fmt.Sprintf(`{"functionName":%q,"functionVersion":%q,"handler":"bootstrap"}`, function, latest))
+	account := ""
+	if r.Header.Get("Lambda-Extension-Accept-Feature") == "accountId" {
+		account = fmt.Sprintf(`,"accountId":%q`, e.host.account)
+	}
+	runtimeReply(w, http.StatusOK, fmt.Sprintf(`{"functionName":%q,"functionVersion":%q,"handler":"bootstrap"%s}`, e.function.name, latest, account))
 }
 
 // next answers with the next event.

@@ -34,6 +34,11 @@ func runExtension(do string) {
 	fmt.Println("extension: not registered:", call(http.MethodGet, base+"/event/next", "Lambda-Extension-Identifier", "", "").StatusCode)
 	registered := call(http.MethodPost, base+"/register", "Lambda-Extension-Name", filepath.Base(os.Args[0]), events)
 	identifier := registered.Header.Get("Lambda-Extension-Identifier")
+	var told struct{ AccountID string }
+	if err := json.NewDecoder(registered.Body).Decode(&told); err != nil {
+		os.Exit(5)
+	}
+	fmt.Println("extension: of account", told.AccountID)
 	fmt.Println("extension: again:", call(http.MethodPost, base+"/register", "Lambda-Extension-Name", filepath.Base(os.Args[0]), events).StatusCode)
 	_, handler := os.LookupEnv("_HANDLER")
 	fmt.Println("extension: registered", registered.StatusCode, "for", os.Getenv("AWS_LAMBDA_FUNCTION_NAME"), handler)
@@ -61,6 +66,7 @@ func call(method, url, header, value, body string) *http.Response {
 		panic(err)
 	}
 	request.Header.Set(header, value)
+	request.Header.Set("Lambda-Extension-Accept-Feature", "accountId")
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		os.Exit(7) // the environment ends
@@ -113,6 +119,7 @@ func TestAnExtensionLivesBesideTheFunction(t *testing.T) {
 	}
 	want := `by another name: 403
 not registered: 403
+of account 111122223333
 again: 403
 registered 200 for payments-api false
 INVOKE arn:aws:lambda:eu-west-2:111122223333:function:payments-api

@@ -63,7 +63,7 @@ func serveRuntimeAPI(e *environment) (*runtimeAPI, error) {
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", api.response)
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", api.invocationError)
 	mux.HandleFunc("POST /2018-06-01/runtime/init/error", api.initErrorReported)
-	routeExtensions(mux, e.function.name, e.extensions)
+	routeExtensions(mux, e)
 	api.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = api.server.Serve(listener) }() // ends with ErrServerClosed, at close
 	return api, nil

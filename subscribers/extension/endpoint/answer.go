@@ -34,6 +34,9 @@ func seconds(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', -1, 64)
 }
 
+// timeOf is the other way round.
+func timeOf(seconds float64) time.Time { return time.UnixMilli(int64(seconds*1000 + 0.5)) }
+
 func (f found) value() value {
 	v := value{ARN: f.ARN, Name: f.Name, VersionID: f.VersionID, VersionStages: f.Labels}
 	if f.Binary {
@@ -71,13 +74,16 @@ func decodeValue(body []byte) (found, error) {
 	}
 	f := found{Details: secretcache.Details{
 		Name: v.Name, ARN: v.ARN, VersionID: v.VersionID, Labels: v.VersionStages, Binary: v.SecretString == nil,
-		Created: time.UnixMilli(int64(v.CreatedDate*1000 + 0.5)),
+		Created: timeOf(v.CreatedDate),
 	}}
 	if f.text = string(v.SecretBinary); !f.Binary {
 		f.text = *v.SecretString
 	}
 	return f, nil
 }
+
+// unavailable is what AWS calls a trouble that passes.
+const unavailable = "ServiceUnavailable"
 
 // A refusal is an answer that says no, as AWS words it.
 type refusal struct {
@@ -112,6 +118,8 @@ func refusalOf(err error) *refusal {
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case errors.Is(err, errNoCredentials):
+		return &refusal{http.StatusServiceUnavailable, unavailable, "this function's credentials cannot be had just now"}
 	case errors.As(err, &api):
 		return &refusal{statusOf(err), api.ErrorCode(), api.ErrorMessage()}
 	case errors.Is(err, secretcache.ErrDeleted): // the log says so, Secrets Manager not yet

@@ -7,29 +7,23 @@ import (
 )
 
 // agree makes an answer to DescribeSecret agree with what is read here. Caching clients ask which version AWSCURRENT names
-// and then for that version: DescribeSecret may answer late, and the log knows better.
+// and then for that version: DescribeSecret may answer with what was before a change that the log has told of.
 func (e *Endpoint) agree(ctx context.Context, body, answer []byte) []byte {
-	in, _ := parseRequest(body)
-	secret := e.current.of(in.SecretID)
+	in, ok := parseRequest(body)
 	var members map[string]json.RawMessage
 	var described struct {
-		Labels map[string][]string `json:"VersionIdsToStages"`
+		ARN             string
+		LastChangedDate float64
+		Labels          map[string][]string `json:"VersionIdsToStages"`
 	}
-	if secret == nil || !secret.Follows() || json.Unmarshal(answer, &members) != nil || json.Unmarshal(answer, &described) != nil || described.Labels == nil {
+	if !ok || json.Unmarshal(answer, &members) != nil || json.Unmarshal(answer, &described) != nil || described.Labels == nil {
 		return answer
 	}
-	current := ""
-	for _, again := range []bool{false, true} {
-		if again {
-			secret.Expire() // it may be the cache that does not know yet
-		}
-		v, err := secret.Get(ctx)
-		if err != nil || slices.Contains(described.Labels[v.VersionID()], currentLabel) {
-			return answer // what cannot be read is not for this endpoint to describe
-		}
-		current = v.VersionID()
+	change, ok := e.cache.Recent(ctx, in.SecretID, described.ARN)
+	if !ok || change.VersionID == "" || timeOf(described.LastChangedDate).UnixMilli() >= change.At.UnixMilli() {
+		return answer
 	}
-	moveCurrent(described.Labels, current)
+	moveCurrent(described.Labels, change.VersionID)
 	members["VersionIdsToStages"] = encode(described.Labels)
 	return encode(members)
 }

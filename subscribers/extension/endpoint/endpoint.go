@@ -24,8 +24,6 @@ const (
 	// maxRequests is how many requests are answered at once, as many as AWS's agent answers; pings have a few more.
 	maxRequests = 800
 	morePings   = 2
-	// maxBodyBytes bounds a request: a value of 64 KB grows when it is written as JSON.
-	maxBodyBytes = 1 << 20
 )
 
 // Config says what an Endpoint answers with.
@@ -35,7 +33,8 @@ type Config struct {
 	// TTL is how long what the HTTP API is asked for by another label or a version id is kept. Those reads and what is
 	// passed on go to Secrets Manager itself.
 	TTL time.Duration
-	// MaxSecrets is how many ids are cached; further ones are passed on each time.
+	// MaxSecrets is how many ids are cached, those that were used last; one that is an ARN counts as two. Zero passes every
+	// read on.
 	MaxSecrets int
 
 	// Credentials are this environment's own: requests must be signed with them, and are signed anew with them. Required.
@@ -56,9 +55,12 @@ type Config struct {
 type Endpoint struct {
 	cache    *secretcache.Cache
 	identity *identity
+	refused  struct{ tokens, requests rarely }
+	bodies   bodies
 	passage  *passage
 	current  *secrets // by AWSCURRENT
 	versions *secrets // by another label or by version id
+	caches   bool
 	logger   *slog.Logger
 	requests atomic.Int64 // under way
 }
@@ -94,13 +96,14 @@ func New(cfg Config) (*Endpoint, error) {
 	}
 	return &Endpoint{
 		cache: cfg.Cache, identity: identity, passage: passage, logger: cfg.Logger,
-		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets),
+		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets), caches: cfg.MaxSecrets > 0,
 	}, nil
 }
 
 // ServeHTTP answers a request, in the order in which AWS's agent looks at one: are there too many, was it forwarded, whose
 // is it, what does it ask for.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	limitBody(w, r)
 	ping := r.URL.Path == "/ping"
 	limit := int64(maxRequests)
 	if ping {

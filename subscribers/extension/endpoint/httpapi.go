@@ -24,7 +24,7 @@ func (e *Endpoint) serveHTTPAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case !e.identity.accepts(r.Context(), token):
-		e.logger.Warn("a request without this function's token was refused: set the header "+tokenHeader+" to AWS_SESSION_TOKEN", "present", token != "")
+		e.refused.tokens.warn(e.logger, "a request without this function's token was refused: set the header "+tokenHeader+" to AWS_SESSION_TOKEN", "present", token != "")
 		tell(w, http.StatusForbidden, "Bad Token")
 	case r.Method != http.MethodGet:
 		tell(w, http.StatusMethodNotAllowed, "Not allowed")
@@ -44,7 +44,6 @@ func (e *Endpoint) serveGet(w http.ResponseWriter, r *http.Request) {
 		tell(w, http.StatusBadRequest, problem)
 		return
 	}
-	defer e.cache.Begin(r.Context())()
 	got, err := e.read(r.Context(), want, isNew)
 	if err != nil {
 		refused := refusalOf(err)

@@ -16,7 +16,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bank-platform/secret-broadcaster/internal/local/secrets"
-	"github.com/bank-platform/secret-broadcaster/subscribers/extension/endpoint"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
@@ -174,6 +173,58 @@ func TestRefreshNowAsksAndCaches(t *testing.T) {
 	}
 }
 
+// TestManyRefreshesAtOnce: each is answered with what Secrets Manager was asked for after it, which those share that came
+// meanwhile.
+func TestManyRefreshesAtOnce(t *testing.T) {
+	for _, query := range []string{"?", "?versionStage=AWSPREVIOUS&"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.put(password, "first")
+			w.put(password, "first")
+			w.put(password, "second")
+			w.wantText("/v1/"+password, "second")
+			want := map[string]string{"?": "third", "?versionStage=AWSPREVIOUS&": "second"}[query]
+			w.called()
+			slow := func(r *http.Request) (*http.Response, error) {
+				answer, err := w.vault.RoundTripper().RoundTrip(r) // as things are when it is asked
+				time.Sleep(100 * time.Millisecond)
+				return answer, err
+			}
+			w.behind(slow)
+			var wg sync.WaitGroup
+			wg.Go(func() { w.get("/v1/" + password + query + "refreshNow=true") })
+			time.Sleep(10 * time.Millisecond)
+			w.put(password, "third")
+			for range 100 {
+				wg.Go(func() { w.wantText("/v1/"+password+query+"refreshNow=true", want) })
+				time.Sleep(100 * time.Microsecond)
+			}
+			wg.Wait()
+			if calls := w.called(); len(calls) != 2 {
+				t.Errorf("Secrets Manager was called %d times, want one call on its way and one after it", len(calls))
+			}
+		})
+	}
+}
+
+// TestARefreshThatFailsTakesNothingAway: it is answered with an error, as AWS's agent does, and what is cached stays.
+func TestARefreshThatFailsTakesNothingAway(t *testing.T) {
+	for _, query := range []string{"?", "?versionStage=AWSPREVIOUS&"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.put(password, "first")
+			w.put(password, "first")
+			w.wantText("/v1/"+password+query, "first")
+			w.behind(w.refuses("ThrottlingException"))
+			time.Sleep(time.Millisecond)
+			if status, body, _ := w.get("/v1/" + password + query + "refreshNow=true"); status != 400 || !strings.Contains(body, "ThrottlingException") {
+				t.Errorf("got %d %s", status, body)
+			}
+			w.wantText("/v1/"+password+query, "first")
+		})
+	}
+}
+
 // TestOtherVersionsAreKeptForTheirTTL: the log does not speak of them.
 func TestOtherVersionsAreKeptForTheirTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -225,22 +276,6 @@ func TestManyColdReadersAreOneCall(t *testing.T) {
 	}
 }
 
-func TestIdsBeyondTheLimitArePassedOn(t *testing.T) {
-	w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) { cfg.MaxSecrets = 1 })
-	w.put(password, "first")
-	w.put(outside, "other")
-	for range 3 {
-		w.wantText("/v1/"+password, "first")
-		w.wantText("/v1/"+outside, "other")
-	}
-	if calls := w.called(); len(calls) != 4 {
-		t.Errorf("Secrets Manager was called %d times, want 4: %v", len(calls), calls)
-	}
-	if status, body, _ := w.get("/v1/none"); status != 400 || !strings.Contains(body, "ResourceNotFoundException") {
-		t.Errorf("not found: %d %s", status, body)
-	}
-}
-
 // TestMoreRequestsThanAllowed: AWS's agent answers 800 at once, and two pings more.
 func TestMoreRequestsThanAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -264,8 +299,8 @@ func TestMoreRequestsThanAllowed(t *testing.T) {
 	})
 }
 
-// TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault: who asked first is gone, and between two requests the environment may
-// have been frozen.
+// TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault: who asked first is gone, and between two invocations the environment
+// may have been frozen.
 func TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -283,7 +318,10 @@ func TestAFetchFromBeforeAFreezeIsNotTheNextReadersFault(t *testing.T) {
 		defer hangUp()
 		request := httptest.NewRequestWithContext(ctx, http.MethodGet, "/v1/"+password, nil)
 		request.Header.Set("X-Aws-Parameters-Secrets-Token", token)
+		end := w.cache.Begin(t.Context())
 		w.endpoint.ServeHTTP(httptest.NewRecorder(), request)
+		end()
+		defer w.cache.Begin(t.Context())()
 		w.wantText("/v1/"+password, "first")
 	})
 }

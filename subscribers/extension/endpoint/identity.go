@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -13,6 +14,11 @@ import (
 
 // askAgainEvery bounds how often requests signed with unknown credentials can have this environment's be looked up.
 const askAgainEvery = time.Second
+
+var (
+	errNoCredentials = errors.New("this environment's credentials cannot be had")
+	errStranger      = errors.New("the credentials are not this environment's")
+)
 
 // An identity knows this environment's credentials. Lambda may replace them while the environment lives, and the function
 // learns of that earlier or later than the extension: so those before the current ones are known too.
@@ -29,7 +35,7 @@ type identity struct {
 func (i *identity) own(ctx context.Context) (aws.Credentials, error) {
 	c, err := i.provider.Retrieve(ctx)
 	if err != nil {
-		return aws.Credentials{}, fmt.Errorf("retrieving this environment's credentials: %w", err)
+		return aws.Credentials{}, fmt.Errorf("%w: %w", errNoCredentials, err)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -39,21 +45,33 @@ func (i *identity) own(ctx context.Context) (aws.Credentials, error) {
 	return c, nil
 }
 
-// ofKey returns the credentials with this access key id if they are this environment's.
-func (i *identity) ofKey(ctx context.Context, accessKeyID string) (aws.Credentials, bool) {
+// find looks for what is known of this environment's credentials, and has them be looked up if it is not among that. It
+// returns errNoCredentials if that fails, and errStranger if they do not have it either.
+func (i *identity) find(ctx context.Context, isKnown func() bool) error {
+	if isKnown() {
+		return nil
+	}
 	for {
 		if _, err := i.own(ctx); err != nil {
-			return aws.Credentials{}, false
+			return err
 		}
-		for _, c := range i.known() {
-			if c.AccessKeyID != "" && c.AccessKeyID == accessKeyID {
-				return c, true
-			}
+		if isKnown() {
+			return nil
 		}
 		if !i.lookAgain() {
-			return aws.Credentials{}, false
+			return errStranger
 		}
 	}
+}
+
+// ofKey returns the credentials with this access key id, or what find returns.
+func (i *identity) ofKey(ctx context.Context, accessKeyID string) (c aws.Credentials, err error) {
+	err = i.find(ctx, func() bool {
+		var ok bool
+		c, ok = i.withKey(accessKeyID)
+		return ok
+	})
+	return c, err
 }
 
 // lookAgain has the credentials be looked up anew, unless that was done just now.
@@ -79,18 +97,18 @@ func (i *identity) known() []aws.Credentials {
 	return []aws.Credentials{i.current, i.previous}
 }
 
-// accepts reports whether a token of the HTTP API is this environment's.
-func (i *identity) accepts(ctx context.Context, token string) bool {
-	for token != "" {
-		_, _ = i.own(ctx) // without any, the tokens that are known are left
-		if i.knows(token) {
-			return true
-		}
-		if !i.lookAgain() {
-			return false
+func (i *identity) withKey(accessKeyID string) (aws.Credentials, bool) {
+	for _, c := range i.known() {
+		if c.AccessKeyID != "" && c.AccessKeyID == accessKeyID {
+			return c, true
 		}
 	}
-	return false
+	return aws.Credentials{}, false
+}
+
+// accepts reports whether a token of the HTTP API is this environment's.
+func (i *identity) accepts(ctx context.Context, token string) bool {
+	return token != "" && i.find(ctx, func() bool { return i.knows(token) }) == nil
 }
 
 func (i *identity) knows(token string) bool {

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
 // The operations that are not just passed on
@@ -29,44 +32,45 @@ type request struct {
 
 // serveJSON answers a request of Secrets Manager's own protocol, which must be signed with this environment's credentials.
 func (e *Endpoint) serveJSON(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
-	var tooLong *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLong):
-		e.refuse(w, &refusal{http.StatusRequestEntityTooLarge, "SerializationException", "the request is longer than 1 MB"})
-		return
-	case err != nil:
-		e.refuse(w, refuse("SerializationException", "the request cannot be read"))
-		return
-	case r.Method != http.MethodPost || r.URL.Path != "/" || r.URL.RawQuery != "":
-		e.refuse(w, refuse("UnknownOperationException", "Secrets Manager's operations are posted to /"))
-		return
-	}
-	region, err := e.verify(r, body)
+	region, body, err := e.receive(w, r)
 	if err != nil {
-		e.logger.Warn("a request was refused that is not signed by this function", "error", err)
+		e.refused.requests.warn(e.logger, "a request of Secrets Manager's protocol was refused", "error", err)
 		e.refuse(w, err)
 		return
 	}
-	defer e.cache.Begin(r.Context())()
 	operation := strings.TrimPrefix(r.Header.Get(targetHeader), targetPrefix)
-	if region == e.passage.region && e.answer(w, r, operation, body) {
+	isOwn := region == e.passage.region
+	if isOwn && e.answer(w, r, operation, body) {
 		return
 	}
 	answer, err := e.passage.pass(r.Context(), region, operation, body, r.Header)
+	if isOwn && !isRead(operation) && (err != nil || !answer.isRefused()) {
+		e.changed(body)
+	}
 	if err != nil {
 		e.refuse(w, err)
 		return
 	}
-	if answer.status == http.StatusOK && region == e.passage.region {
-		switch {
-		case operation == describeSecret:
-			answer.body = e.agree(r.Context(), body, answer.body)
-		case !isRead(operation):
-			e.expire(body, answer.body)
-		}
+	if isOwn && operation == describeSecret && answer.status == http.StatusOK {
+		answer.body = e.agree(r.Context(), body, answer.body)
 	}
 	answer.write(w)
+}
+
+// receive returns the Region that a request is for, and its body, if it is signed with this environment's own credentials.
+// What can be seen without the body is looked at before it is read.
+func (e *Endpoint) receive(w http.ResponseWriter, r *http.Request) (region string, body []byte, err error) {
+	if r.Method != http.MethodPost || r.URL.Path != "/" || r.URL.RawQuery != "" {
+		return "", nil, refuse("UnknownOperationException", "Secrets Manager's operations are posted to /")
+	}
+	s, err := e.claimed(r)
+	if err != nil {
+		return "", nil, err
+	}
+	if body, err = e.bodies.read(w, r); err != nil {
+		return "", nil, err
+	}
+	return s.region, body, e.verify(s, r, body)
 }
 
 // refuse answers with an error as AWS does.
@@ -84,6 +88,10 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 	case !ok:
 		return false
 	case operation == getSecretValue && in.SecretID != "" && want.isCurrent() && len(in.SecretIDList) == 0:
+		if !e.follows(in.SecretID) {
+			e.observe(in.SecretID)
+			return false
+		}
 		got, err := e.read(r.Context(), want, false)
 		if err != nil {
 			e.refuse(w, err)
@@ -92,6 +100,10 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 		send(w, http.StatusOK, contentType, encode(got.forJSON()))
 		return true
 	case operation == batchGetSecretValue && len(in.SecretIDList) > 0 && len(in.SecretIDList) <= maxBatch && want == wanted{}:
+		if !slices.ContainsFunc(in.SecretIDList, e.follows) {
+			e.observe(in.SecretIDList...)
+			return false
+		}
 		send(w, http.StatusOK, contentType, encode(e.batch(r.Context(), in.SecretIDList)))
 		return true
 	default:
@@ -99,14 +111,49 @@ func (e *Endpoint) answer(w http.ResponseWriter, r *http.Request, operation stri
 	}
 }
 
+// follows reports whether an SDK's reads of AWSCURRENT are answered from the cache. Without this endpoint an SDK asks Secrets
+// Manager each time: what no log tells of is not kept from it.
+func (e *Endpoint) follows(id string) bool { return e.modeOf(id) == secretcache.On }
+
+// observe has the cache read what the function reads past it while the log is only observed: what would be invalidated is
+// counted by what the cache holds.
+func (e *Endpoint) observe(ids ...string) {
+	for _, id := range ids {
+		if e.modeOf(id) == secretcache.Observe {
+			go func() { _, _ = e.current.get(context.Background(), id, false) }() // the function does not wait for it
+		}
+	}
+}
+
+func (e *Endpoint) modeOf(id string) secretcache.Mode {
+	if !e.caches {
+		return secretcache.Off
+	}
+	return e.cache.ModeOf(id)
+}
+
 // maxBatch is how many secrets a batch may name.
 const maxBatch = 20
 
-// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of.
+// parseRequest reads a request, or returns false if there is more in it than this endpoint knows of. It reads member by
+// member: encoding/json takes a name in any case, and the last of two that are the same.
 func parseRequest(body []byte) (in request, ok bool) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if decoder.Decode(&in) != nil {
+	if open, err := decoder.Token(); err != nil || open != json.Delim('{') {
+		return request{}, false
+	}
+	members := map[any]any{
+		"SecretId": &in.SecretID, "VersionId": &in.VersionID, "VersionStage": &in.VersionStage, "SecretIdList": &in.SecretIDList,
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		member := members[name]
+		delete(members, name)
+		if err != nil || member == nil || decoder.Decode(member) != nil {
+			return request{}, false
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
 		return request{}, false
 	}
 	_, err := decoder.Token()
@@ -130,7 +177,13 @@ func (e *Endpoint) batch(ctx context.Context, ids []string) batch {
 	values, errs := make([]found, len(ids)), make([]error, len(ids))
 	var wg sync.WaitGroup
 	for i, id := range ids {
-		wg.Go(func() { values[i], errs[i] = e.read(ctx, wanted{id: id}, false) })
+		wg.Go(func() {
+			if want := (wanted{id: id}); e.follows(id) {
+				values[i], errs[i] = e.read(ctx, want, false)
+			} else {
+				values[i], errs[i] = e.passage.get(ctx, want.body())
+			}
+		})
 	}
 	wg.Wait()
 	out := batch{SecretValues: []value{}, Errors: []batchError{}}
@@ -145,18 +198,16 @@ func (e *Endpoint) batch(ctx context.Context, ids []string) batch {
 	return out
 }
 
-// expire has a secret that was just changed through this endpoint be read anew: whoever changes one and then reads it sees
-// what was written, as without this endpoint.
-func (e *Endpoint) expire(body, answer []byte) {
+// changed has a secret that was changed through this endpoint be read anew, or that may have been since no answer came: whoever
+// changes one and then reads it sees what was written, as without this endpoint. Other versions are read seldom: all of them
+// go.
+func (e *Endpoint) changed(body []byte) {
 	var asked struct {
-		ID string `json:"SecretId"`
+		ID   string `json:"SecretId"`
+		Name string // of one that is created
 	}
-	var changed struct{ ARN, Name string }
-	_ = json.Unmarshal(body, &asked) // Secrets Manager has understood it
-	_ = json.Unmarshal(answer, &changed)
-	for _, id := range []string{asked.ID, changed.ARN, changed.Name} {
-		if secret := e.current.existing(id); secret != nil {
-			secret.Expire()
-		}
-	}
+	_ = json.Unmarshal(body, &asked) // Secrets Manager has understood it, or nothing was changed
+	e.cache.Changed(asked.ID)
+	e.cache.Changed(asked.Name)
+	e.versions.forgetAll()
 }

@@ -99,11 +99,17 @@ func isRead(operation string) bool {
 	return false
 }
 
+// isRefused reports whether Secrets Manager says that it has not done what it was asked.
+func (p passed) isRefused() bool {
+	return p.status >= http.StatusBadRequest && p.status < http.StatusInternalServerError
+}
+
 // write gives the answer to whoever asked.
 func (p passed) write(w http.ResponseWriter) {
 	for name, values := range p.header {
 		switch name {
 		case "Connection", "Keep-Alive", "Transfer-Encoding", "Content-Length", "Content-Encoding":
+		case "Date": // clients correct their clock by it, and sign for this endpoint's: net/http writes that
 		default:
 			w.Header()[name] = values
 		}

@@ -2,8 +2,10 @@ package endpoint
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,37 +29,98 @@ func (w wanted) body() string {
 	return string(encode(request{SecretID: w.id, VersionID: w.versionID, VersionStage: w.label}))
 }
 
-// secrets are the handles to what has been asked for: as many as may be kept.
+// secrets are the handles to what has been read: as many as may be kept, those that were used last.
 type secrets struct {
 	cache *secretcache.Cache
 	limit int
 
-	mu    sync.RWMutex
-	known map[string]*secretcache.Secret
+	mu    sync.Mutex
+	known map[string]*handle
+	uses  uint64
+}
+
+type handle struct {
+	secret  *secretcache.Secret
+	lastUse uint64
+	isRead  bool // it has been, at least once
 }
 
 func newSecrets(cache *secretcache.Cache, limit int) *secrets {
-	return &secrets{cache: cache, limit: limit, known: map[string]*secretcache.Secret{}}
+	return &secrets{cache: cache, limit: limit, known: map[string]*handle{}}
 }
 
-// of returns the handle to what is called by an id, or nil if there are too many.
-func (s *secrets) of(id string) *secretcache.Secret {
-	if secret := s.existing(id); secret != nil {
-		return secret
+// get reads what is called by an id. If it is to be new, nothing that was asked for before is good enough.
+func (s *secrets) get(ctx context.Context, id string, isNew bool) (found, error) {
+	secret := s.use(id)
+	if isNew {
+		secret = secret.Anew()
 	}
+	v, err := secret.Get(ctx)
+	s.settle(ctx, id, err)
+	d := v.Details()
+	if err == nil && strings.HasPrefix(id, "arn:") {
+		s.use(d.Name) // the cache keeps it under its name as well: an ARN takes two places
+	}
+	return found{d, v.Text()}, err
+}
+
+// use returns the handle to what is called by an id. If that is one too many, the one that was used longest ago goes.
+func (s *secrets) use(id string) *secretcache.Secret {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known[id] == nil && len(s.known) < s.limit {
-		s.known[id] = s.cache.Secret(id)
+	h := s.known[id]
+	if h == nil {
+		h = &handle{secret: s.cache.Secret(id)}
+		s.known[id] = h
 	}
-	return s.known[id]
+	s.uses++
+	h.lastUse = s.uses
+	if len(s.known) > s.limit {
+		s.forget(s.oldest())
+	}
+	return h.secret
 }
 
-// existing returns the handle to what has been asked for before, or nil.
-func (s *secrets) existing(id string) *secretcache.Secret {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.known[id]
+// oldest returns the id that was used longest ago. The caller holds mu.
+func (s *secrets) oldest() (id string) {
+	oldest := s.uses + 1
+	for one, h := range s.known {
+		if h.lastUse < oldest {
+			id, oldest = one, h.lastUse
+		}
+	}
+	return id
+}
+
+// settle notes what became of a read that ctx was for. An id that nobody could read yet, or that is not there any more, takes
+// no place.
+func (s *secrets) settle(ctx context.Context, id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.known[id]
+	switch {
+	case h == nil:
+		s.forget(id) // it had to go while it was read, and the cache may have it again
+	case err == nil:
+		h.isRead = true
+	case errors.Is(err, secretcache.ErrNotFound), !h.isRead && ctx.Err() == nil:
+		s.forget(id)
+	}
+}
+
+// forget drops an id. The caller holds mu.
+func (s *secrets) forget(id string) {
+	delete(s.known, id)
+	s.cache.Forget(id)
+}
+
+// forgetAll drops every id, also those that are being read.
+func (s *secrets) forgetAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range s.known {
+		s.forget(id)
+	}
 }
 
 // A found is a version that was asked for.
@@ -66,22 +129,16 @@ type found struct {
 	text string
 }
 
-// read returns a version. If it is to be new, nothing that was asked for before is good enough.
+// read returns a version, from memory if it may. If it is to be new, nothing that was asked for before is good enough.
 func (e *Endpoint) read(ctx context.Context, want wanted, isNew bool) (found, error) {
-	handles, id := e.current, want.id
-	if !want.isCurrent() {
-		handles, id = e.versions, want.body()
-	}
-	secret := handles.of(id)
-	if secret == nil {
+	switch {
+	case !e.caches:
 		return e.passage.get(ctx, want.body())
+	case want.isCurrent():
+		return e.current.get(ctx, want.id, isNew)
+	default:
+		return e.versions.get(ctx, want.body(), isNew)
 	}
-	if isNew {
-		secret.Expire()
-		secret = secret.WithTTL(time.Nanosecond)
-	}
-	v, err := secret.Get(ctx)
-	return found{v.Details(), v.Text()}, err
 }
 
 // get reads a version from Secrets Manager itself.

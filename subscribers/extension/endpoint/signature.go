@@ -5,11 +5,15 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // signatureAge is how far a signature's time may be from now
@@ -29,6 +33,9 @@ const (
 type signature struct {
 	accessKeyID, date, region string
 	signedHeaders             []string
+	// What the request and this environment say beside it.
+	at          time.Time
+	credentials aws.Credentials
 }
 
 // parseSignature reads an Authorization header, or returns false if it is none of Secrets Manager's.
@@ -50,38 +57,64 @@ func parseSignature(authorization string) (s signature, ok bool) {
 			s.signedHeaders = strings.Split(value, ";")
 		}
 	}
-	return s, s.accessKeyID != "" && s.region != "" && len(s.signedHeaders) > 0
+	// The Region becomes part of a host's name.
+	return s, s.accessKeyID != "" && smithyhttp.ValidHostLabel(s.region) && len(s.signedHeaders) > 0
 }
 
-// verify returns the Region that a request is signed for, if it is signed with this environment's own credentials: it is
-// signed once more, and must get the signature that it came with.
-func (e *Endpoint) verify(r *http.Request, body []byte) (region string, err error) {
+// claimed returns the signature that a request says it has, if it may be one of this environment's own credentials. That is
+// seen without the request's body, and proves nothing yet.
+func (e *Endpoint) claimed(r *http.Request) (signature, error) {
 	authorization := r.Header.Get("Authorization")
 	if authorization == "" {
-		return "", refuse(missingToken, "the request is not signed")
+		return signature{}, refuse(missingToken, "the request is not signed")
 	}
 	s, ok := parseSignature(authorization)
-	at, timeErr := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
-	if !ok || timeErr != nil || at.Format("20060102") != s.date {
-		return "", refuse(incomplete, "the request's signature is not one of Signature Version 4 for Secrets Manager")
+	var err error
+	s.at, err = time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+	if !ok || err != nil || s.at.Format("20060102") != s.date {
+		return signature{}, refuse(incomplete, "the request's signature is not one of Signature Version 4 for Secrets Manager")
 	}
-	if age := time.Since(at); age > signatureAge || age < -signatureAge {
-		return "", refuse(invalidSignature, "Signature expired: the request was signed more than five minutes from now")
+	if name := s.uncovered(r.Header); name != "" {
+		return signature{}, refuse(incomplete, "the request's signature does not cover the header "+name)
 	}
-	credentials, ok := e.identity.ofKey(r.Context(), s.accessKeyID)
-	if !ok {
-		return "", refuse(unknownClient, "the request is not signed with this function's own credentials")
+	if age := time.Since(s.at); age > signatureAge || age < -signatureAge {
+		// SDKs correct their clock and try again: by this type, this message and the answer's date.
+		return signature{}, refuse(invalidSignature, "Signature expired: the request was signed more than five minutes from now")
 	}
+	s.credentials, err = e.identity.ofKey(r.Context(), s.accessKeyID)
+	if errors.Is(err, errStranger) {
+		err = refuse(unknownClient, "the request is not signed with this function's own credentials")
+	}
+	return s, err
+}
+
+// verify returns an error unless a signature is what it was claimed to be: the request is signed once more, and must get the
+// signature that it came with.
+func (e *Endpoint) verify(s signature, r *http.Request, body []byte) error {
 	again := s.unsigned(r)
 	signer := e.passage.signer
 	if s.region != e.passage.region {
 		signer = v4.NewSigner() // a signer keeps a key for each Region, and whoever asks may name any
 	}
-	err = signer.SignHTTP(context.Background(), credentials, again, hashOf(body), service, s.region, at)
-	if err != nil || subtle.ConstantTimeCompare([]byte(signatureOf(again.Header.Get("Authorization"))), []byte(signatureOf(authorization))) != 1 {
-		return "", refuse(invalidSignature, "the request's signature is not that of this function's own credentials")
+	err := signer.SignHTTP(context.Background(), s.credentials, again, hashOf(body), service, s.region, s.at)
+	if err != nil || subtle.ConstantTimeCompare([]byte(signatureOf(again.Header.Get("Authorization"))), []byte(signatureOf(r.Header.Get("Authorization")))) != 1 {
+		return refuse(invalidSignature, "the request's signature is not that of this function's own credentials")
 	}
-	return s.region, nil
+	return nil
+}
+
+// uncovered returns the name of a header that AWS wants to be signed, and that is not: the host, and all of AWS's own. Every
+// SDK signs these (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html).
+func (s signature) uncovered(header http.Header) string {
+	if !slices.Contains(s.signedHeaders, "host") {
+		return "Host"
+	}
+	for name := range header {
+		if strings.HasPrefix(name, "X-Amz-") && !slices.Contains(s.signedHeaders, strings.ToLower(name)) {
+			return name
+		}
+	}
+	return ""
 }
 
 // unsigned returns what was signed of a request: only the headers that its signature names count.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/extension/endpoint"
 	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
@@ -25,9 +26,17 @@ import (
 // signedBy returns the headers of a request of Secrets Manager's protocol, signed.
 func signedBy(t testing.TB, c aws.Credentials, at time.Time, operation, body, service, region string) []string {
 	t.Helper()
+	return signedWith(t, c, at, body, service, region, "X-Amz-Target", "secretsmanager."+operation)
+}
+
+// signedWith returns the headers of a request that is signed with some more of them.
+func signedWith(t testing.TB, c aws.Credentials, at time.Time, body, service, region string, more ...string) []string {
+	t.Helper()
 	request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	request.Header.Set("X-Amz-Target", "secretsmanager."+operation)
+	for i := 0; i < len(more); i += 2 {
+		request.Header.Set(more[i], more[i+1])
+	}
 	sum := sha256.Sum256([]byte(body))
 	if err := v4.NewSigner().SignHTTP(context.Background(), c, request, hex.EncodeToString(sum[:]), service, region, at); err != nil {
 		t.Fatal(err)
@@ -85,26 +94,46 @@ func TestOnlyThisFunctionsOwnRequestsAreAnswered(t *testing.T) {
 		return nil
 	}
 	own := w.signed("GetSecretValue", body)
+	inRegion := func(region string) []string {
+		return signedBy(t, ownCredentials(), now, "GetSecretValue", body, "secretsmanager", region)
+	}
+	withoutHost := append([]string{}, own...)
+	for i := range withoutHost {
+		withoutHost[i] = strings.Replace(withoutHost[i], ";host;", ";", 1)
+	}
 	for name, c := range map[string]struct {
 		body    string
 		headers []string
 		status  int
 		kind    string // "": it is answered
 	}{
-		"signed":               {body, own, 200, ""},
-		"not signed":           {body, without(own, "Authorization"), 400, "MissingAuthenticationTokenException"},
-		"not this way":         {body, append(without(own, "Authorization"), "Authorization", "Bearer "+token), 400, "IncompleteSignatureException"},
-		"half a signature":     {body, append(without(own, "Authorization"), "Authorization", "AWS4-HMAC-SHA256 Credential=a/b"), 400, "IncompleteSignatureException"},
-		"without a date":       {body, without(own, "X-Amz-Date"), 400, "IncompleteSignatureException"},
-		"with another key":     {body, signedBy(t, other, now, "GetSecretValue", body, "secretsmanager", region), 400, "InvalidSignatureException"},
-		"by a stranger":        {body, signedBy(t, stranger, now, "GetSecretValue", body, "secretsmanager", region), 400, "UnrecognizedClientException"},
-		"for another service":  {body, signedBy(t, ownCredentials(), now, "GetSecretValue", body, "s3", region), 400, "IncompleteSignatureException"},
-		"another body":         {`{"SecretId":"/other"}`, own, 400, "InvalidSignatureException"},
-		"another operation":    {body, append(without(own, "X-Amz-Target"), "X-Amz-Target", "secretsmanager.DeleteSecret"), 400, "InvalidSignatureException"},
-		"a moment ago":         {body, signedBy(t, ownCredentials(), now.Add(-4*time.Minute), "GetSecretValue", body, "secretsmanager", region), 200, ""},
-		"long ago":             {body, signedBy(t, ownCredentials(), now.Add(-6*time.Minute), "GetSecretValue", body, "secretsmanager", region), 400, "InvalidSignatureException"},
-		"long from now":        {body, signedBy(t, ownCredentials(), now.Add(6*time.Minute), "GetSecretValue", body, "secretsmanager", region), 400, "InvalidSignatureException"},
-		"forwarded by a proxy": {body, append(own, "X-Forwarded-For", "192.0.2.1"), 400, "Forwarded"},
+		"signed":              {body, own, 200, ""},
+		"not signed":          {body, without(own, "Authorization"), 400, "MissingAuthenticationTokenException"},
+		"not this way":        {body, append(without(own, "Authorization"), "Authorization", "Bearer "+token), 400, "IncompleteSignatureException"},
+		"half a signature":    {body, append(without(own, "Authorization"), "Authorization", "AWS4-HMAC-SHA256 Credential=a/b"), 400, "IncompleteSignatureException"},
+		"without a date":      {body, without(own, "X-Amz-Date"), 400, "IncompleteSignatureException"},
+		"with another key":    {body, signedBy(t, other, now, "GetSecretValue", body, "secretsmanager", region), 400, "InvalidSignatureException"},
+		"by a stranger":       {body, signedBy(t, stranger, now, "GetSecretValue", body, "secretsmanager", region), 400, "UnrecognizedClientException"},
+		"for another service": {body, signedBy(t, ownCredentials(), now, "GetSecretValue", body, "s3", region), 400, "IncompleteSignatureException"},
+		"another body":        {`{"SecretId":"/other"}`, own, 400, "InvalidSignatureException"},
+		"another operation":   {body, append(without(own, "X-Amz-Target"), "X-Amz-Target", "secretsmanager.DeleteSecret"), 400, "InvalidSignatureException"},
+		"a moment ago":        {body, signedBy(t, ownCredentials(), now.Add(-4*time.Minute), "GetSecretValue", body, "secretsmanager", region), 200, ""},
+		"long ago":            {body, signedBy(t, ownCredentials(), now.Add(-6*time.Minute), "GetSecretValue", body, "secretsmanager", region), 400, "InvalidSignatureException"},
+		"long from now":       {body, signedBy(t, ownCredentials(), now.Add(6*time.Minute), "GetSecretValue", body, "secretsmanager", region), 400, "InvalidSignatureException"},
+		"an operation that is not signed": {
+			body, append(signedWith(t, ownCredentials(), now, body, "secretsmanager", region), "X-Amz-Target", "secretsmanager.GetSecretValue"), 400, "IncompleteSignatureException",
+		},
+		"another header of AWS's that is not signed": {body, append(own[:len(own):len(own)], "X-Amz-Other", "a"), 400, "IncompleteSignatureException"},
+		"a host that is not signed":                  {body, withoutHost, 400, "IncompleteSignatureException"},
+		"a header of the SDK's that is signed": {
+			body, signedWith(t, ownCredentials(), now, body, "secretsmanager", region, "X-Amz-Target", "secretsmanager.GetSecretValue", "X-Amz-User-Agent", "a"), 200, "",
+		},
+		"headers that no SDK signs":    {body, append(own[:len(own):len(own)], "User-Agent", "a", "X-Amzn-Trace-Id", "b", "Amz-Sdk-Request", "c"), 200, ""},
+		"a Region that is an address":  {body, inRegion("x@evil.test:8443#"), 400, "IncompleteSignatureException"},
+		"a Region of two labels":       {body, inRegion("eu-west-2.evil"), 400, "IncompleteSignatureException"},
+		"a Region that is too long":    {body, inRegion(strings.Repeat("a", 64)), 400, "IncompleteSignatureException"},
+		"a Region that is a long name": {body, inRegion(strings.Repeat("a", 63)), 200, ""},
+		"forwarded by a proxy":         {body, append(own, "X-Forwarded-For", "192.0.2.1"), 400, "Forwarded"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, answer, _ := w.ask(http.MethodPost, "/", c.body, c.headers...)
@@ -195,6 +224,128 @@ func TestCredentialsThatAreReplaced(t *testing.T) {
 		}
 		want(aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "none", SessionToken: "none"}, false, byToken, bySignature)
 	})
+}
+
+// TestCredentialsThatCannotBeHad: those that are known are enough to answer from the cache; whether others are this
+// function's nobody can say then, so that its client has to ask again.
+func TestCredentialsThatCannotBeHad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		provider := &rotating{err: errors.New("not to be had")}
+		w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) { cfg.Credentials = provider })
+		w.put(password, "first")
+		ask := func(c aws.Credentials, operation, body string) (int, string) {
+			status, answer, _ := w.ask(http.MethodPost, "/", body, signedBy(t, c, time.Now(), operation, body, "secretsmanager", region)...)
+			return status, answer
+		}
+		want := func(c aws.Credentials, operation, body string, wantStatus int, wantAnswer string) {
+			t.Helper()
+			if status, answer := ask(c, operation, body); status != wantStatus || !strings.Contains(answer, wantAnswer) {
+				t.Errorf("%s by %s: got %d %s, want %d %s", operation, c.AccessKeyID, status, answer, wantStatus, wantAnswer)
+			}
+		}
+		read := `{"SecretId":"` + password + `"}`
+		other := aws.Credentials{AccessKeyID: "AKIDOTHER", SecretAccessKey: "other"}
+		want(ownCredentials(), "GetSecretValue", read, 503, `"__type":"ServiceUnavailable"`) // at the start there are none
+
+		provider.err, provider.next = nil, ownCredentials()
+		want(ownCredentials(), "GetSecretValue", read, 200, `"first"`)
+		want(other, "GetSecretValue", read, 400, `"__type":"UnrecognizedClientException"`) // has the credentials be looked up again
+
+		provider.err = errors.New("not to be had")
+		provider.Invalidate()
+		want(ownCredentials(), "GetSecretValue", read, 200, `"first"`)
+		want(other, "GetSecretValue", read, 503, `"__type":"ServiceUnavailable"`)
+		want(ownCredentials(), "ListSecrets", `{}`, 503, `"__type":"ServiceUnavailable"`) // nothing can be signed anew
+		if logs := w.logged.take(); !strings.Contains(logs, "not to be had") {
+			t.Errorf("why is not told: %s", logs)
+		}
+	})
+}
+
+// late is a client whose clock is late: what it signs is dated earlier, and what it is answered seems to be from later on.
+type late struct{ by time.Duration }
+
+// SignHTTP implements secretsmanager.HTTPSignerV4.
+func (l late) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request, hash, service, region string, at time.Time, options ...func(*v4.SignerOptions)) error {
+	return v4.NewSigner().SignHTTP(ctx, c, r, hash, service, region, at.Add(-l.by), options...)
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l late) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	date, err := http.ParseTime(response.Header.Get("Date"))
+	if err != nil {
+		return nil, err
+	}
+	response.Header.Set("Date", date.Add(l.by).Format(http.TimeFormat))
+	return response, nil
+}
+
+// TestAClientWhoseClockIsWrongCorrectsIt: as at AWS, by the refusal's type and date.
+func TestAClientWhoseClockIsWrongCorrectsIt(t *testing.T) {
+	w := newWorld(t)
+	w.put(password, "first")
+	for _, by := range []time.Duration{10 * time.Minute, -10 * time.Minute} {
+		for tries, wanted := range map[int]string{1: "InvalidSignatureException: Signature expired", 2: ""} {
+			client := w.client(func(o *secretsmanager.Options) {
+				o.RetryMaxAttempts, o.HTTPSignerV4, o.HTTPClient = tries, late{by}, &http.Client{Transport: late{by}}
+			})
+			_, err := client.GetSecretValue(t.Context(), ofID(password))
+			if (err == nil) != (wanted == "") || err != nil && !strings.Contains(err.Error(), wanted) {
+				t.Errorf("late by %v, after %d tries: %v", by, tries, err)
+			}
+		}
+	}
+}
+
+// TestTheDateIsThatOfTheClockThatJudges: a client corrects its clock by each answer, and signs for this endpoint.
+func TestTheDateIsThatOfTheClockThatJudges(t *testing.T) {
+	w := newWorld(t)
+	w.behind(func(*http.Request) (*http.Response, error) {
+		recorder := httptest.NewRecorder()
+		recorder.Header().Set("Date", time.Now().Add(time.Hour).Format(http.TimeFormat))
+		fmt.Fprint(recorder, "{}")
+		return recorder.Result(), nil
+	})
+	if status, _, header := w.ask(http.MethodPost, "/", "{}", w.signed("ListSecrets", "{}")...); status != 200 || header.Get("Date") != "" {
+		t.Errorf("got %d, dated %s", status, header.Get("Date"))
+	}
+}
+
+// TestRefusalsAreToldRarely: whoever asks again and again does not fill the log.
+func TestRefusalsAreToldRarely(t *testing.T) {
+	for name, ask := range map[string]func(*world){
+		"not signed":      func(w *world) { w.ask(http.MethodPost, "/", "{}", "X-Amz-Target", "secretsmanager.ListSecrets") },
+		"without a token": func(w *world) { w.ask(http.MethodGet, "/v1/"+password, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				wantLines := func(want int, text string) {
+					t.Helper()
+					logs := w.logged.take()
+					if got := strings.Count(logs, "\n"); got != want || !strings.Contains(logs, text) {
+						t.Errorf("%d lines, want %d with %s: %s", got, want, text, logs)
+					}
+				}
+				ask(w)
+				wantLines(1, `"times":1}`)
+				time.Sleep(time.Minute - time.Nanosecond)
+				for range 100 {
+					ask(w)
+				}
+				wantLines(0, "")
+				time.Sleep(time.Nanosecond)
+				ask(w)
+				wantLines(1, `"times":101}`)
+				ask(w)
+				wantLines(0, "")
+			})
+		})
+	}
 }
 
 // TestWithoutASessionTokenNobodyHasOne: long-lived keys have none, and an empty token is none.

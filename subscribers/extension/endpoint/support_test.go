@@ -50,6 +50,7 @@ type world struct {
 	tables   *tables.Tables
 	log      *dynamodb.Client
 	head     wire.Row
+	cache    *secretcache.Cache
 	endpoint *endpoint.Endpoint
 	logged   *logged
 	clock    *clock
@@ -105,9 +106,10 @@ func newWorld(t testing.TB, options ...option) *world {
 	for _, o := range options {
 		o(&cfg, &cacheCfg)
 	}
-	if cfg.Cache, err = secretcache.New(cacheCfg); err != nil {
+	if w.cache, err = secretcache.New(cacheCfg); err != nil {
 		t.Fatal(err)
 	}
+	cfg.Cache = w.cache
 	if w.endpoint, err = endpoint.New(cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ const (
 	path             = "/2020-01-01/extension"
 	nameHeader       = "Lambda-Extension-Name"
 	identifierHeader = "Lambda-Extension-Identifier"
+	featureHeader    = "Lambda-Extension-Accept-Feature"
 	maxAnswerBytes   = 1 << 16
 )
 
@@ -46,6 +47,9 @@ func (e Event) Deadline() time.Time { return time.UnixMilli(e.DeadlineMillis) }
 
 // A Client is a registered extension.
 type Client struct {
+	// Account is the id of the account that the function is in; empty if Lambda did not tell.
+	Account string
+
 	base, identifier string
 	http             *http.Client
 }
@@ -65,12 +69,19 @@ func Register(ctx context.Context, api, name string, events ...Kind) (*Client, e
 	}
 	request.Header.Set(nameHeader, name)
 	request.Header.Set("Content-Type", "application/json")
-	header, _, err := c.do(request)
+	request.Header.Set(featureHeader, "accountId")
+	header, answer, err := c.do(request)
 	if err != nil {
 		return nil, fmt.Errorf("registering the extension %s: %w", name, err)
 	}
 	if c.identifier = header.Get(identifierHeader); c.identifier == "" {
 		return nil, fmt.Errorf("registering the extension %s: %w", name, errNoIdentifier)
+	}
+	var function struct {
+		AccountID string `json:"accountId"`
+	}
+	if json.Unmarshal(answer, &function) == nil { // nothing in it is needed
+		c.Account = function.AccountID
 	}
 	return c, nil
 }

@@ -25,12 +25,12 @@ func lambda(t *testing.T, register, next http.HandlerFunc) (api string) {
 }
 
 func registers(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Lambda-Extension-Name") != "secret-broadcaster" {
+	if r.Header.Get("Lambda-Extension-Name") != "secret-broadcaster" || r.Header.Get("Lambda-Extension-Accept-Feature") != "accountId" {
 		w.WriteHeader(http.StatusForbidden)
 		return
 	}
 	w.Header().Set("Lambda-Extension-Identifier", "example-id")
-	fmt.Fprint(w, `{"functionName":"a","functionVersion":"1","handler":"b"}`)
+	fmt.Fprint(w, `{"functionName":"a","functionVersion":"1","handler":"b","accountId":"111122223333"}`)
 }
 
 func TestEvents(t *testing.T) {
@@ -51,6 +51,9 @@ func TestEvents(t *testing.T) {
 	client, err := lifecycle.Register(t.Context(), api, "secret-broadcaster", lifecycle.Invoke, lifecycle.Shutdown)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if client.Account != "111122223333" {
+		t.Errorf("the account is %q", client.Account)
 	}
 	invoke, err := client.Next(t.Context())
 	if want := time.Date(2026, time.November, 23, 10, 0, 0, 713e6, time.UTC); err != nil || invoke.Kind != lifecycle.Invoke ||

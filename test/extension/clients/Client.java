@@ -11,6 +11,7 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.nio.charset.StandardCharsets;
 import java.time.temporal.ChronoUnit;
 import java.util.Map;
+import software.amazon.awssdk.core.SdkGlobalTime;
 import software.amazon.awssdk.services.secretsmanager.SecretsManagerClient;
 import software.amazon.lambda.powertools.parameters.secrets.SecretsProvider;
 
@@ -30,6 +31,7 @@ public final class Client {
         SecretCache cache = new SecretCache(new SecretCacheConfiguration().withClient(client).withCacheItemTTL(2));
         Map<String, Way> ways = Map.of(
             "sdk", name -> client.getSecretValue(r -> r.secretId(name)).secretString(),
+            "sdk-late", Client::byLateSDK,
             "sdk-batch", name -> client.batchGetSecretValue(r -> r.secretIdList(name)).secretValues().get(0).secretString(),
             // It has no variable: its five seconds are turned down in the code.
             "powertools", name -> provider.withMaxAge(0, ChronoUnit.SECONDS).get(name),
@@ -44,6 +46,14 @@ public final class Client {
             } catch (Exception e) {
                 System.out.println(json.writeValueAsString(Map.of("error", e.toString())));
             }
+        }
+    }
+
+    /** Its clock is ten minutes late, until it has been told. */
+    private static String byLateSDK(String name) {
+        SdkGlobalTime.setGlobalTimeOffset(600);
+        try (SecretsManagerClient late = SecretsManagerClient.create()) {
+            return late.getSecretValue(r -> r.secretId(name)).secretString();
         }
     }
 

@@ -13,6 +13,11 @@ const { PARAMETERS_SECRETS_EXTENSION_HTTP_PORT: port, AWS_SESSION_TOKEN: token }
 
 const ways = {
   sdk: async (name) => (await client.send(new GetSecretValueCommand({ SecretId: name }))).SecretString,
+  // Its clock is ten minutes late, until it has been told.
+  "sdk-late": async (name) => {
+    const late = new SecretsManagerClient({ systemClockOffset: -600_000 });
+    return (await late.send(new GetSecretValueCommand({ SecretId: name }))).SecretString;
+  },
   "sdk-batch": async (name) =>
     (await client.send(new BatchGetSecretValueCommand({ SecretIdList: [name] }))).SecretValues[0].SecretString,
   powertools: (name) => getSecret(name),

@@ -1,0 +1,82 @@
+package secretcache
+
+import (
+	"context"
+	"strings"
+
+	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
+)
+
+// What a program asks and tells the cache that reads secrets for others, and does with some of them what the cache does not
+// see: it may change them, or read them past it.
+
+// ModeOf returns what reads of the secret with this name or ARN do with the log: Off if the log does not speak of it, and for
+// an ARN while it is not known whose account it is of.
+func (c *Cache) ModeOf(id string) Mode {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.tracks(id) || nameIn(id) != id && c.account == "" {
+		return Off
+	}
+	return c.cfg.Mode
+}
+
+// Recent returns the newest change of a secret, if the log has told of it so lately that Secrets Manager may still answer with
+// what was before. The secret is the one that Secrets Manager has said has this ARN when it was asked for id. The log is read
+// first, as for a read of the secret. Recent returns false where the log is not followed, and where it is not known that the
+// ARN is of the account that the log is of.
+func (c *Cache) Recent(ctx context.Context, id, arn string) (change wire.Change, ok bool) {
+	if nameIn(id) == id {
+		c.learnAccount(arn)
+	}
+	if !c.knowsAccount() || c.ModeOf(arn) != On {
+		return wire.Change{}, false
+	}
+	c.ensureChecked(ctx, nil)
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := c.knownOf(nameIn(arn))
+	if known == nil || known.ageAt(now) > lateFor {
+		return wire.Change{}, false
+	}
+	return known.Change, true
+}
+
+// Changed says that the caller has changed the secret with this name, ARN or partial ARN, or may have: the next read asks
+// Secrets Manager. What is held and what is on its way are not served any more, whatever becomes of that.
+func (c *Cache) Changed(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, e := range c.entries {
+		if mayBeOne(key, id) {
+			e.held = nil
+			c.mark(e)
+		}
+	}
+}
+
+// mayBeOne reports whether two ids may be of one secret, as far as the names in them tell.
+func mayBeOne(id, other string) bool {
+	return nameIn(id) == nameIn(other) || afterSecret(id) == nameIn(other) || nameIn(id) == afterSecret(other)
+}
+
+// afterSecret returns the name in a partial ARN, even if that ends as an ARN does.
+func afterSecret(id string) string {
+	if _, name, ok := strings.Cut(id, secretInARN); ok {
+		return name
+	}
+	return id
+}
+
+// Forget drops what is kept under a name, an ARN or a partial ARN, so that a process which is asked for ever more ids does not
+// grow. What is kept of a secret of the own account is kept under its name, whatever it was asked for by. A fetch on its way
+// does not bring it back; the next read by any handle does, but the OnChange functions are gone.
+func (c *Cache) Forget(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.entries[id]; e != nil {
+		delete(c.entries, id)
+		e.fresh.Store(nil) // which no answer fills any more: handles that have it find there is nothing, and look
+	}
+}
