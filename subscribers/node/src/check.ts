@@ -1,5 +1,7 @@
+import { markNameless } from "./account.js";
 import { fetchesBeside, letGoOn, tellsAllSince } from "./beside.js";
 import { atLeastSince, before, Deadline, type Instant, since } from "./clock.js";
+import { wordOf } from "./errors.js";
 import type { Page } from "./ports.js";
 import type { Reporting } from "./report.js";
 import { type Check, type Cursor, cursorOf, type Entry, type KnownChange, sameCursor, type State } from "./state.js";
@@ -99,7 +101,7 @@ export class Checks {
       this.opened = state.now();
       state.counts.checkFailures++;
       if (this.failures >= BREAKER_AFTER) state.reportDue = true;
-      this.told ||= state.warnRarely("the change log cannot be read: cached secrets are served until their TTL ends", error);
+      this.told ||= state.warnRarely("the change log cannot be read: cached secrets are served until their TTL ends", wordOf(error));
     }
     if (!check.awaited) this.reporting.start();
     return error === undefined;
@@ -230,6 +232,7 @@ export class Checks {
     const entry = state.entries.get(change.name);
     const cached = entry?.tracked === true;
     const kept = cached && keeps(entry, change);
+    markNameless(state, change, keeps);
     if (state.cfg.mode !== "on") {
       if (cached && !kept) state.invalidate(entry); // which counts only
     } else if (!cached) {
