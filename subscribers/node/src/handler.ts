@@ -61,19 +61,22 @@ type Invocation = (call: AnyHandler, parameters: number, event: unknown, rest: u
 const buffer: Invocation = (call, parameters, event, rest) => {
   const [context, third] = rest;
   const hasCallback = typeof third === "function" || (third === undefined && parameters >= 3);
-  return invoke(event, arnOf(context), () => (hasCallback ? callWithCallback(call, event, context) : call(event, ...rest)));
+  return invoke(event, arnOf(context), () => (hasCallback ? callWithCallback(call, parameters, event, context) : call(event, ...rest)));
 };
 
-/** As the runtimes up to Node 22 do: the answer is a promise's, or the callback's, or there is none and nothing left to do. */
-async function callWithCallback(call: AnyHandler, event: unknown, context: unknown): Promise<unknown> {
-  let callback = (_error: unknown, _result: unknown) => {};
+/**
+ * As the runtimes up to Node 22 do: the answer is the callback's or a promise's, whichever comes first, or there is none and
+ * nothing left to do. What else a handler returns is no answer, unless it declares no callback: Node 24 would send that.
+ */
+async function callWithCallback(call: AnyHandler, parameters: number, event: unknown, context: unknown): Promise<unknown> {
   let nothingLeft = () => {};
   const answer = new Promise((resolve, reject) => {
-    callback = (error, result) => (error ? reject(error) : resolve(result));
     nothingLeft = () => resolve(undefined);
+    const callback = (error: unknown, result: unknown) => (isNothing(error) ? resolve(result) : reject(error));
+    const returned: unknown = call(event, context, callback); // what it throws after an answer is lost, as in the runtime
+    if (isThenable(returned)) returned.then(resolve, reject);
+    else if (returned !== undefined && parameters < 3) resolve(returned);
   });
-  const returned: unknown = call(event, context, callback);
-  if (returned !== undefined) return Promise.race([answer, returned]); // a callback that was called first counts
   process.once("beforeExit", nothingLeft);
   try {
     return await answer;
@@ -81,6 +84,11 @@ async function callWithCallback(call: AnyHandler, event: unknown, context: unkno
     process.off("beforeExit", nothingLeft);
   }
 }
+
+const isNothing = (value: unknown): boolean => value === undefined || value === null;
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  !isNothing(value) && typeof (value as { then?: unknown }).then === "function";
 
 const stream: Invocation = async (call, _parameters, event, rest) => {
   const [out, context] = rest;
