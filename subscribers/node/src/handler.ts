@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 
-import { invoke, noteWrapped } from "./process.js";
+import { markWrapped } from "./invoked.js";
+import { invoke } from "./process.js";
 
 /** What this module reads of a Lambda context. */
 interface InvocationContext {
@@ -26,7 +27,6 @@ interface ResponseStream {
  */
 export function withInvalidation<H extends AnyHandler>(handler: H): H {
   mustBeFunction(handler, "withInvalidation", "check what it is called with");
-  noteWrapped();
   return wrap(handler) as H;
 }
 
@@ -36,6 +36,7 @@ function wrap(handler: AnyHandler): AnyHandler {
     const how = STREAMING in wrapped ? stream : buffer;
     return how((...args) => handler.apply(this, args), handler.length, event, rest);
   };
+  markWrapped(wrapped);
   carryOver(handler, wrapped);
   return wrapped;
 }
@@ -119,10 +120,9 @@ export interface InvalidationMiddleware {
 
 /**
  * The Middy middleware that does what withInvalidation does. Use it first: an invalidation ends there, before a middleware
- * that would not know what to make of it.
+ * that would not know what to make of it. And on the handler that Lambda calls, not on one that a router calls.
  */
 export function invalidation(): InvalidationMiddleware {
-  noteWrapped();
   // A later middleware may end an invocation early, and then neither after nor onError is called.
   const ends = new WeakMap<MiddyRequest, () => Promise<void>>();
   let last: MiddyRequest | undefined; // where one begins after the other has ended
@@ -145,10 +145,11 @@ export function invalidation(): InvalidationMiddleware {
       const isOwn = new Promise<true>((resolve) => {
         begun = () => resolve(true);
       });
-      const invocation = invoke(request.event, arnOf(request.context), () => {
+      const own = (): Promise<void> => {
         begun();
         return handled;
-      });
+      };
+      const invocation = invoke(request.event, arnOf(request.context), own, true);
       const first = await Promise.race([isOwn, invocation]);
       if (first !== true) return streamable(first);
       ends.set(request, async () => {
@@ -181,7 +182,6 @@ export function invalidationHandler() {
     const method: unknown = typeof at === "object" ? target : descriptor?.value;
     const name = typeof at === "object" ? at.name : at;
     mustBeFunction(method, "invalidationHandler", `decorate a method, which ${String(name)} is not`);
-    noteWrapped();
     const wrapped = wrap(method as AnyHandler);
     return descriptor === undefined ? wrapped : { ...descriptor, value: wrapped };
   };
