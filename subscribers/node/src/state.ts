@@ -181,9 +181,6 @@ export interface KnownChange {
   readonly anchor: Instant;
 }
 
-/** How often it is logged at the most that something fails that may come and go, in milliseconds. */
-const WARN_EVERY = 60_000;
-
 /** Everything that a Cache knows, and what is done with one entry. Nothing here waits. */
 export class State {
   readonly entries = new Map<string, Entry>();
@@ -218,8 +215,6 @@ export class State {
   /** Something new is to be reported. */
   reportDue = false;
   private readonly prefix: string;
-  private toldOutside = false;
-  private readonly warned = new Map<string, Instant>();
 
   constructor(readonly cfg: Settings) {
     this.prefix = namePrefix(cfg.env, cfg.domain);
@@ -276,10 +271,7 @@ export class State {
 
   /** Warns, but of one thing once a minute at the most: what comes and goes must not fill the log. Tells whether it did. */
   warnRarely(text: string, error: unknown): boolean {
-    const now = this.now();
-    const last = this.warned.get(text);
-    if (last !== undefined && since(now, last) < WARN_EVERY) return false;
-    this.warned.set(text, now);
+    if (!this.cfg.trouble.isNews(text, this.now())) return false;
     // An error of the tables, which are never given a secret's value.
     this.cfg.logger.warn(text, { error: error instanceof Error ? error.message : String(error) });
     return true;
@@ -287,10 +279,10 @@ export class State {
 
   /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: said once. */
   private tellOutside(id: string): void {
-    const { mode, logger } = this.cfg;
-    if (mode === "off" || this.toldOutside || !/^(arn:.*:secret:)?\/bank\//.test(id)) return;
-    this.toldOutside = true;
+    const { mode, logger, trouble } = this.cfg;
+    if (mode === "off" || !/^(arn:.*:secret:)?\/bank\//.test(id)) return;
     const text = "a secret is outside what the change log speaks of: its TTL alone applies";
+    if (!trouble.isFirst(text, this.now())) return;
     logger.warn(text, { secret: id, follows: this.prefix, check: "SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN" });
   }
 

@@ -1,27 +1,14 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, mock, test } from "node:test";
+import { after, before, beforeEach, describe, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
 import { InvalidatingSecretsProvider, withInvalidation } from "../src/index.js";
 import type { Ack, Report } from "../src/wire.js";
+import { logged } from "./support/logged.js";
 import { World, WORLDS } from "./support/world.js";
 
 const NAME = "/bank/test/payments/neon/password";
 const CONTEXT = { invokedFunctionArn: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live" };
-
-/** What is written to the log while f runs: one entry each time. */
-async function logged(f: (lines: string[]) => Promise<void>): Promise<string[]> {
-  const lines: string[] = [];
-  const mocks = (["info", "warn", "error"] as const).map((level) =>
-    mock.method(console, level, (...args: unknown[]) => void lines.push(JSON.stringify(args))),
-  );
-  try {
-    await f(lines);
-  } finally {
-    for (const one of mocks) one.mock.restore();
-  }
-  return lines;
-}
 
 for (const kind of WORLDS) {
   describe(`no request fails because of us, at ${kind}`, () => {
