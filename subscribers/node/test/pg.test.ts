@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, mock, test } from "node:test";
 
 import { PutSecretValueCommand } from "@aws-sdk/client-secrets-manager";
+import { PrismaPg } from "@prisma/adapter-pg";
 import { Client, type PoolClient } from "pg";
 
 import { defaultProvider } from "../src/index.js";
@@ -19,15 +20,17 @@ class Load {
   private stopped = false;
   private readonly workers: Promise<void>[];
 
-  constructor(private readonly pool: SecretPool) {
+  constructor(
+    private readonly pool: SecretPool,
+    private readonly query = async () => ((await pool.query("select current_user as role from pg_sleep(0.005)")).rows[0] as { role: string }).role,
+  ) {
     this.workers = Array.from({ length: 12 }, (_, i) => this.work(i));
   }
 
   private async work(i: number): Promise<void> {
     while (!this.stopped) {
       try {
-        const { rows } = i % 3 === 0 ? await this.transaction() : await this.pool.query("select current_user as role from pg_sleep(0.005)");
-        const [{ role }] = rows as [{ role: string }];
+        const role = i % 3 === 0 ? await this.transaction() : await this.query();
         this.roles.set(role, (this.roles.get(role) ?? 0) + 1);
       } catch (error) {
         this.errors.push(error);
@@ -35,13 +38,13 @@ class Load {
     }
   }
 
-  private async transaction() {
+  private async transaction(): Promise<string> {
     const client = await this.pool.connect();
     try {
       await client.query("begin");
-      const result = await client.query("select current_user as role from pg_sleep(0.01)");
+      const { rows } = await client.query("select current_user as role from pg_sleep(0.01)");
       await client.query("commit");
-      return result;
+      return (rows as [{ role: string }])[0].role;
     } finally {
       client.release();
     }
@@ -104,6 +107,26 @@ describe("SecretPool", () => {
     await load.answered(60, "node_b");
     assert.equal(load.roles.get("node_a"), old);
     await load.stop();
+    await pool.end();
+  });
+
+  test("Prisma's adapter is given the pool: the same", async () => {
+    const secret = "/bank/test/payments/pg/prisma";
+    await open(secret, url("node_b", "first"));
+    const adapter = await new PrismaPg(pool).connect();
+    const sql = "select current_user::text as role from pg_sleep(0.005)";
+    const load = new Load(pool, async () => String((await adapter.queryRaw({ sql, args: [], argTypes: [] })).rows[0]?.[0]));
+    await load.answered(30, "node_b");
+    await admin.query("alter role node_a password 'prisma'");
+    await world.change(secret, url("node_a", "prisma"));
+    await load.answered(60, "node_a");
+    const transaction = await adapter.startTransaction();
+    assert.deepEqual((await transaction.queryRaw({ sql, args: [], argTypes: [] })).rows, [["node_a"]]);
+    await transaction.executeRaw({ sql: "commit", args: [], argTypes: [] });
+    await transaction.commit();
+    await load.stop();
+    await adapter.dispose(); // which leaves the pool to who made it
+    assert.equal((await pool.query("select 1 as one")).rows[0].one, 1);
     await pool.end();
   });
 
