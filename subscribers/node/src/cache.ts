@@ -122,11 +122,11 @@ export class Cache {
     const entry = found.alias ?? found;
     const version = entry.fresh;
     if (version === undefined) return undefined;
+    if (!entry.follows && own !== undefined && !isOwnRead(own.get(id), version)) return undefined;
     const now = state.now();
     state.lastRead = now;
     const certain = !entry.tracked || state.certain(now);
     if (entry.follows && !certain) return undefined;
-    if (!entry.follows && own !== undefined && !isOwnRead(own.get(id), version)) return undefined;
     if (!isYoung(version, now, ttl) || !isOf(id, version)) return undefined;
     if (!certain) this.checks.start(now, false); // it is only observed: what the log tells is counted
     return version;
