@@ -27,6 +27,11 @@ export interface ReadOptions {
   ttl?: number | undefined;
   /** Nothing that was asked for before this read, and no falling back to it. */
   force?: boolean | undefined;
+  /**
+   * When this reader first read what by its own word: of a secret that the log does not speak of, or whose changes are only
+   * counted, it is served nothing that was asked for before that, as if the cache were its own.
+   */
+  own?: Map<string, Instant> | undefined;
 }
 
 /** One read on its way. */
@@ -87,13 +92,30 @@ export class Cache {
    * what Secrets Manager's client said.
    */
   async get(id: string, options: ReadOptions = {}): Promise<Version> {
+    const { own } = options;
     const ttl = options.ttl ?? this.state.cfg.ttl;
     if (options.force) return this.read(id, ttl, this.state.now());
-    return this.peek(id, ttl) ?? this.read(id, ttl, undefined);
+    const found = this.peek(id, ttl, own);
+    if (found !== undefined) return found;
+    if (own === undefined || this.state.entryFor(id).follows) return this.read(id, ttl, undefined);
+    return this.readOwn(id, ttl, own);
+  }
+
+  /** Reads what a reader would read if the cache were its own. */
+  private async readOwn(id: string, ttl: number, own: Map<string, Instant>): Promise<Version> {
+    const known = own.get(id);
+    const first = known ?? this.state.now();
+    own.set(id, first);
+    try {
+      return await this.read(id, ttl, first);
+    } catch (error) {
+      if (known === undefined) own.delete(id); // who asks for names that do not exist must not fill the memory
+      throw error;
+    }
   }
 
   /** Returns what get would without waiting, if there is anything. */
-  peek(id: string, ttl: number): Version | undefined {
+  peek(id: string, ttl: number, own?: Map<string, Instant>): Version | undefined {
     const { state } = this;
     const found = state.entries.get(id);
     if (found === undefined) return undefined;
@@ -101,6 +123,7 @@ export class Cache {
     if (ttl > entry.ttl) entry.ttl = ttl;
     const version = entry.fresh;
     if (version === undefined) return undefined;
+    if (!entry.follows && own !== undefined && !isOwnRead(own.get(id), version)) return undefined;
     const now = state.now();
     state.lastRead = now;
     const certain = !entry.tracked || state.certain(now);
@@ -302,7 +325,7 @@ export class Cache {
     this.state.entryFor(id).onChange.push(f);
   }
 
-  /** Says that the handler is wrapped with invoke, so that a push never reaches the function's own code. */
+  /** Says that every event goes through invoke, so that a push never reaches the function's own code. */
   takeInvalidations(): void {
     this.reporting.noteWrapped();
   }
@@ -314,7 +337,6 @@ export class Cache {
    */
   async invoke<R>(event: unknown, functionArn: string | undefined, handler: () => R | Promise<R>): Promise<R | Ack> {
     const { state, reporting } = this;
-    this.takeInvalidations();
     if (functionArn) reporting.function = functionArn;
     if (++state.invocations === 1) state.rests++;
     try {
@@ -348,6 +370,9 @@ export class Cache {
     this.state.clear();
   }
 }
+
+/** Whether a version was asked for at a reader's first read or later. */
+const isOwnRead = (first: Instant | undefined, version: Held): boolean => first !== undefined && !before(version.sent, first);
 
 /** Whether it is known what became of a fetch. */
 const hasEnded = (fetch: Fetch): boolean => fetch.version !== undefined || fetch.error !== undefined;

@@ -188,9 +188,6 @@ export interface KnownChange {
   readonly anchor: Instant;
 }
 
-/** How often it is logged at the most that something fails that may come and go, in milliseconds. */
-const WARN_EVERY = 60_000;
-
 /** Everything that a Cache knows, and what is done with one entry. Nothing here waits. */
 export class State {
   /** The one that names are looked up in; empty until an answer has told it. */
@@ -227,8 +224,6 @@ export class State {
   /** Something new is to be reported. */
   reportDue = false;
   private readonly prefix: string;
-  private readonly toldOutside = new Set<string>();
-  private readonly warned = new Map<string, Instant>();
 
   constructor(readonly cfg: Settings) {
     this.prefix = namePrefix(cfg.env, cfg.domain);
@@ -291,25 +286,20 @@ export class State {
 
   /** Warns, but of one thing once a minute at the most: what comes and goes must not fill the log. Tells whether it did. */
   warnRarely(text: string, about: { secret?: string } & Record<string, string>): boolean {
-    const now = this.now();
-    const key = `${text} ${about.secret ?? ""}`;
-    const last = this.warned.get(key);
-    if (last !== undefined && since(now, last) < WARN_EVERY) return false;
-    this.warned.set(key, now);
+    if (!this.cfg.trouble.isNews(`${text} ${about.secret ?? ""}`, this.now())) return false;
     this.cfg.logger.warn(text, about);
     return true;
   }
 
   /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: each kind is said once. */
   private tellOutside(id: string): void {
-    const { mode, logger } = this.cfg;
+    const { mode, logger, trouble } = this.cfg;
     if (mode === "off" || !nameIn(id).startsWith("/bank/")) return;
     const foreign = this.isForeign(id);
     const text = foreign
       ? "a secret is of another account, of which the change log does not speak: its TTL alone applies"
       : "a secret is outside what the change log speaks of: its TTL alone applies";
-    if (this.toldOutside.has(text)) return;
-    this.toldOutside.add(text);
+    if (!trouble.isFirst(text, this.now())) return;
     const why = foreign ? { account: this.account } : { check: "SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN" };
     logger.warn(text, { secret: id, follows: this.prefix, ...why });
   }
