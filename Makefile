@@ -7,9 +7,14 @@ FLEET_CHECKS ?= 100
 FLEET_SEED ?= 20261125
 BENCH_TIME ?= 5s
 KILL_FOR ?= 3m
-# Where what is deployed is written to.
+# Where what is deployed is written to, and the manifests that are in it.
 DIST ?= dist
-ARTIFACT := CGO_ENABLED=0 GOOS=linux GOARCH=arm64 go build -tags lambda.norpc,lambdaartifact -trimpath -ldflags '-s -w'
+SUBSCRIPTIONS ?= infra/subscriptions
+# The same bytes wherever it is built: whatever else decides about them is set here, and the state of the checkout is not in them.
+BUILD := GOFLAGS= GOEXPERIMENT= GOFIPS140=off GOWORK=off GOAMD64=v1 GOARM64=v8.0 CGO_ENABLED=0 GOOS=linux go build -buildvcs=false -trimpath -ldflags '-s -w'
+ARTIFACT := GOARCH=arm64 $(BUILD) -tags lambda.norpc,lambdaartifact
+# What packs is built for this machine.
+PACK := GOFLAGS= GOWORK=off GOOS= GOARCH= go run ./infra/pack -dist $(DIST)
 TOOL := go tool -modfile=tools/go.mod
 NODE := subscribers/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
@@ -73,13 +78,13 @@ build: ## The Lambda artifacts for arm64: dist/bootstrap, and the canary's dist/
 	$(ARTIFACT) -o $(DIST)/canary/bootstrap ./cmd/canary
 
 package: build ## What is deployed: dist/broadcaster.zip with every manifest, dist/canary.zip, the same bytes each time, and their bills of materials
-	go run ./infra/pack -bootstrap $(DIST)/bootstrap -dist $(DIST)
-	go run ./infra/pack -bootstrap $(DIST)/canary/bootstrap -name canary -subscriptions '' -dist $(DIST)
+	$(PACK) -bootstrap $(DIST)/bootstrap -subscriptions '$(SUBSCRIPTIONS)'
+	$(PACK) -bootstrap $(DIST)/canary/bootstrap -name canary -subscriptions ''
 
 layer: ## The extension as a Lambda layer, dist/extension-arm64.zip and dist/extension-x86_64.zip, the same bytes each time
 	for arch in arm64:arm64 amd64:x86_64; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$${arch%:*} go build -tags lambda.norpc -trimpath -ldflags '-s -w' -o $(DIST)/secret-broadcaster-$${arch#*:} ./subscribers/extension && \
-		go run ./infra/pack -bootstrap $(DIST)/secret-broadcaster-$${arch#*:} -as extensions/secret-broadcaster -name extension-$${arch#*:} -subscriptions '' -dist $(DIST) || exit 1; done
+		GOARCH=$${arch%:*} $(BUILD) -tags lambda.norpc -o $(DIST)/secret-broadcaster-$${arch#*:} ./subscribers/extension && \
+		$(PACK) -bootstrap $(DIST)/secret-broadcaster-$${arch#*:} -as extensions/secret-broadcaster -name extension-$${arch#*:} -subscriptions '' || exit 1; done
 
 deploy: $(if $(ARTIFACT_KEY),,package) ## Deploy one domain to AWS: ENV=prod DOMAIN=payments; DRY_RUN=1 only prints: docs/deploying.md
 	@bash infra/deploy.sh "$(ENV)" "$(DOMAIN)"

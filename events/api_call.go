@@ -6,6 +6,7 @@ import "slices"
 // (https://docs.aws.amazon.com/secretsmanager/latest/userguide/cloudtrail_log_entries.html).
 func apiCall() shape {
 	return shape{source: awsSource, detailType: "AWS API Call via CloudTrail", parse: func(d *document) (Signal, error) {
+		d.Detail.Service.SecretID = "" // of service events only
 		return fromTrail(d, callMeans)
 	}}
 }

@@ -23,9 +23,10 @@ func newDoctor() *cobra.Command {
 		Long: `Look at a deployed domain and say what is wrong and what mends it.
 
 It starts at the function, whose own configuration says which queue and tables are meant, and looks at the trail, the
-queue, the role (IAM itself says what it may), the rules (EventBridge itself says whether they take an event of each
-kind, and none of a domain of a similar name), the event source, the commands, the tables, the log, the clients and the
-canary. It changes nothing.
+archive, the queue, the role (IAM itself says what it may), the rules (EventBridge itself says whether they take an
+event of each kind, and none of another place), the schedule, the event source, the commands, the tables, the log, the
+subscriptions, the clients, the canary and the alarms. It changes nothing. Of what your credentials may not look at it
+says which permission is missing, and not that it is wrong.
 
 Exit codes: 0 all is well, 1 something is not or could not be looked at, 2 the command line cannot be understood.`,
 		Example: `  broadcaster doctor --env prod --domain payments
@@ -58,7 +59,7 @@ func tellFindings(out io.Writer, findings []doctor.Finding, asJSON bool) error {
 	}
 	var problem error
 	if ill > 0 {
-		problem = fmt.Errorf("not well: %d of %d", ill, len(findings))
+		problem = fmt.Errorf("not well, or not looked at: %d of %d", ill, len(findings))
 	}
 	if asJSON {
 		return errors.Join(printJSON(out, found(findings)), problem)
@@ -70,6 +71,9 @@ func tellFindings(out io.Writer, findings []doctor.Finding, asJSON bool) error {
 		}
 		if !f.OK {
 			line = "wrong " + f.Check + ": " + f.Problem
+			if f.Lacks != "" {
+				line = "dark  " + f.Check + ": " + f.Problem
+			}
 			if f.Fix != "" {
 				line += "\n      " + f.Fix
 			}

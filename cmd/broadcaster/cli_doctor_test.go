@@ -17,15 +17,17 @@ func TestWhatTheDoctorFoundIsTold(t *testing.T) {
 	ill := doctor.Finding{Check: "event source", Problem: "it is disabled: no message is handled", Fix: "aws lambda update-event-source-mapping --uuid u --enabled"}
 	noted := doctor.Finding{Check: "canary", OK: true, Note: "there is none"}
 	dark := doctor.Finding{Check: "trail", Problem: "it could not be looked at: x"}
+	barred := doctor.Finding{Check: "alarms", Problem: "these credentials may not cloudwatch:DescribeAlarms: x", Fix: "look with others", Lacks: "cloudwatch:DescribeAlarms"}
 	for _, c := range []struct {
 		findings   []doctor.Finding
 		want, fail string
 	}{
 		{[]doctor.Finding{well, noted}, "ok    queue\nok    canary: there is none\n", ""},
 		{
-			[]doctor.Finding{well, ill, dark},
-			"ok    queue\nwrong event source: it is disabled: no message is handled\n      aws lambda update-event-source-mapping --uuid u --enabled\nwrong trail: it could not be looked at: x\n",
-			"not well: 2 of 3",
+			[]doctor.Finding{well, ill, dark, barred},
+			"ok    queue\nwrong event source: it is disabled: no message is handled\n      aws lambda update-event-source-mapping --uuid u --enabled\nwrong trail: it could not be looked at: x\n" +
+				"dark  alarms: these credentials may not cloudwatch:DescribeAlarms: x\n      look with others\n",
+			"not well, or not looked at: 3 of 4",
 		},
 	} {
 		for _, asJSON := range []bool{false, true} {

@@ -73,6 +73,7 @@ func TestTheJSONOfWhatIsDoneElsewhereIsAsDocumented(t *testing.T) {
 	documented(t, "doctor", found([]doctor.Finding{
 		{Check: "queue", OK: true},
 		{Check: "canary", OK: true, Note: "there is none"},
+		{Check: "alarms", Problem: "these credentials may not cloudwatch:DescribeAlarms: api error AccessDenied", Fix: "look with credentials that may", Lacks: "cloudwatch:DescribeAlarms"},
 		{Check: "event source", Problem: "it is disabled: no message is handled", Fix: "aws lambda update-event-source-mapping --uuid u --enabled"},
 	}), "", "")
 }

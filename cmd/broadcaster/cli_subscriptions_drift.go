@@ -55,7 +55,7 @@ Exit codes: 0 nothing differs, 1 something does or the command failed, 2 the com
 			if err != nil {
 				return err
 			}
-			drift, err := history.DriftOf(cmd.Context(), f, reports, lambda.NewFunctions(awslambda.NewFromConfig(d.aws)))
+			drift, err := history.DriftOf(cmd.Context(), f, reports, lambda.NewTags(awslambda.NewFromConfig(d.aws), d.arn, d.arn.Region))
 			if err != nil {
 				return err
 			}

@@ -12,8 +12,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/spf13/cobra"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
@@ -108,7 +111,15 @@ func validate(ctx context.Context, args []string, onAWS bool) (validation, error
 	case on.Region == "":
 		return v, errNoRegion
 	}
-	functions := lambda.NewFunctions(awslambda.NewFromConfig(on))
+	caller, err := awssts.NewFromConfig(on).GetCallerIdentity(ctx, &awssts.GetCallerIdentityInput{}) // whose functions are meant; it needs no permission
+	if err != nil {
+		return v, fmt.Errorf("asking whose credentials these are: %w", err)
+	}
+	here, err := arn.Parse(aws.ToString(caller.Arn))
+	if err != nil {
+		return v, fmt.Errorf("reading whose credentials these are: %w", err)
+	}
+	functions := lambda.NewTags(awslambda.NewFromConfig(on), here, on.Region)
 	for _, f := range all {
 		problems, err := history.WrongFunctions(ctx, f, functions)
 		if err != nil {

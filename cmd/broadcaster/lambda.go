@@ -42,7 +42,7 @@ func serve(ctx context.Context, environ []string, std stdio) int {
 		return 1
 	}
 	is := thisBuild()
-	logger.InfoContext(ctx, "started", "version", is.Version, "revision", is.Revision, "env", cfg.env, "domain", cfg.domain)
+	logger.InfoContext(ctx, "started", "version", is.Version, "go", is.Go, "env", cfg.env, "domain", cfg.domain)
 	lambda.StartWithOptions(newHandler(cfg, on, logger, std.out).serve, lambda.WithContext(ctx))
 	return 1
 }

@@ -47,7 +47,7 @@ func billOf(info *debug.BuildInfo, digest string) bill {
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
-		case "GOOS", "GOARCH", "CGO_ENABLED", "-tags", "-trimpath", "vcs.revision", "vcs.modified":
+		case "GOOS", "GOARCH", "GOAMD64", "GOARM64", "CGO_ENABLED", "-tags", "-trimpath":
 			whole.Properties = append(whole.Properties, property{"go:build:" + s.Key, s.Value})
 		}
 	}

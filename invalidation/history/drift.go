@@ -43,7 +43,7 @@ const (
 )
 
 // DriftOf compares a manifest with reports. It looks at the functions of subscriptions that nothing reports.
-func DriftOf(ctx context.Context, f *subscribers.File, reports []wire.Report, functions invalidation.Functions) (Drift, error) {
+func DriftOf(ctx context.Context, f *subscribers.File, reports []wire.Report, functions Tags) (Drift, error) {
 	subscribed := f.Subscriptions()
 	holders, reporting, using := map[string]*Holder{}, map[string]bool{}, map[string]bool{}
 	prefix := wire.NamePrefix(f.Env, f.Domain)
@@ -91,8 +91,8 @@ func (r *Holder) add(secret string, seen time.Time) {
 	}
 }
 
-func whySilent(ctx context.Context, silent []subscribers.Service, functions invalidation.Functions) ([]Unused, error) {
-	_, errs := lookAtAll(ctx, silent, functions)
+func whySilent(ctx context.Context, silent []subscribers.Service, functions Tags) ([]Unused, error) {
+	_, errs := tagsOfAll(ctx, silent, functions)
 	var (
 		all      []Unused
 		problems []error

@@ -30,8 +30,8 @@ services:
 // account knows which functions exist.
 type account map[string]error
 
-func (a account) Look(_ context.Context, function string) (invalidation.FunctionState, error) {
-	return invalidation.FunctionState{}, a[function]
+func (a account) Tags(_ context.Context, function string) (map[string]string, error) {
+	return nil, a[function]
 }
 
 func held(service string, at time.Time, names ...string) wire.Report {

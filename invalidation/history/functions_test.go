@@ -32,12 +32,12 @@ services:
 // tagged knows the tags of functions, or why they are not known.
 type tagged map[string]any
 
-func (f tagged) Look(_ context.Context, function string) (invalidation.FunctionState, error) {
+func (f tagged) Tags(_ context.Context, function string) (map[string]string, error) {
 	if err, failed := f[function].(error); failed {
-		return invalidation.FunctionState{}, err
+		return nil, err
 	}
 	tags, _ := f[function].(map[string]string)
-	return invalidation.FunctionState{Tags: tags}, nil
+	return tags, nil
 }
 
 func TestWrongFunctions(t *testing.T) {
@@ -62,7 +62,8 @@ func TestWrongFunctions(t *testing.T) {
 		"payments.yaml:8:28: services[2].function: there is no such function, or no such alias of it, in this account and Region",
 		"payments.yaml:10:15: " + without + "secret-broadcaster:push=true, secret-broadcaster:env=prod, secret-broadcaster:domain=payments" + remedy,
 		"payments.yaml:13:30: services[5].function: nothing is pushed to it without the tags secret-broadcaster:domain=payments" + remedy,
-		"payments.yaml:14:30: services[6].function: these credentials may not look at it: allow lambda:GetFunctionConfiguration, lambda:GetAlias and lambda:ListTags",
+		"payments.yaml:14:30: services[6].function: these credentials may not look at it: it is not there, lacks the tags secret-broadcaster:env=prod, secret-broadcaster:domain=payments, " +
+			"or lambda:GetAlias and lambda:ListTags are not allowed",
 	}
 	if diff := cmp.Diff(want, lines); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)

@@ -73,7 +73,7 @@ type Counts struct {
 	Fetches       int64 `json:"fetches"`       // GetSecretValue calls
 	FetchFailures int64 `json:"fetchFailures"` // fetches that gave no usable value
 	LateAnswers   int64 `json:"lateAnswers"`   // answers of Secrets Manager older than a change the log had told
-	Invalidated   int64 `json:"invalidated"`   // cached secrets marked for refetch or evicted; in observe mode: would have been
+	Invalidated   int64 `json:"invalidated"`   // cached secrets, within their TTL, marked for refetch or evicted; in observe mode: would have been
 	Uncertain     int64 `json:"uncertain"`     // reads served although the log could not be read: the first exception of G1
 	Outdated      int64 `json:"outdated"`      // reads served although a newer version was known but could not be fetched: the second
 	// ReportFailures are reports that were not written: the next that is tells of them.

@@ -9,12 +9,13 @@ import (
 
 // A name is looked up in the client's own account, an ARN names any. So before a name and an ARN are taken for one secret
 // it must be known whose account the ARN is of; and the log speaks of the own account only. Which one that is is told by
-// the first answer to a name: until then an ARN is asked for by the name in it first, which costs nothing if it is one's own.
+// the first answer to a name: until then an ARN that follows the log is asked for by the name in it first, which costs
+// nothing if it is one's own.
 
 // request asks Secrets Manager for what a fetch is of.
-func (c *Cache) request(ctx context.Context, f *fetch, versionID string) (Fetched, error) {
+func (c *Cache) request(ctx context.Context, e *entry, f *fetch, versionID string) (Fetched, error) {
 	name := nameIn(f.id)
-	if name == f.id || c.knowsAccount() {
+	if name == f.id || !e.follows || c.knowsAccount() {
 		got, err := c.cfg.Secrets.Get(ctx, f.id, versionID)
 		if err == nil && name == f.id {
 			c.learnAccount(got.ARN)
@@ -73,8 +74,13 @@ func (c *Cache) isOwn(arn string) bool { return c.account != "" && accountOf(arn
 
 // replace has everything that is of one entry be of another. The caller holds mu.
 func (c *Cache) replace(e, by *entry) {
+	by.ttl.raise(e.ttl.get())
 	by.onChange = append(by.onChange, e.onChange...)
 	e.onChange = nil
+	if by.lastID == "" { // else OnChange would not be told of the next
+		by.held, by.lastID, by.verified, by.refused = e.held, e.lastID, e.verified, e.refused
+		by.fresh.Store(e.fresh.Load())
+	}
 	e.alias.Store(by)
 	e.fresh.Store(nil) // so that who has it looks for the alias
 	e.held, e.fetch = nil, nil

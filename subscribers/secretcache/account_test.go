@@ -184,3 +184,95 @@ func TestAnARNFollowsTheLogBeforeItsAccountIsKnown(t *testing.T) {
 		t.Errorf("got %v, want that it is deleted", err)
 	}
 }
+
+// TestWhereChangesAreNotFollowedAnARNIsAskedForAsItIs: nobody may have allowed its name.
+func TestWhereChangesAreNotFollowedAnARNIsAskedForAsItIs(t *testing.T) {
+	for name, edit := range map[string]func(*secretcache.Config){
+		"off":              func(cfg *secretcache.Config) { cfg.Mode = secretcache.Off },
+		"observing":        func(cfg *secretcache.Config) { cfg.Mode = secretcache.Observe },
+		"another domain's": func(cfg *secretcache.Config) { cfg.Domain = "core" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake, asked := secretcachetest.New(t), &atomic.Int64{}
+			cache := newCache(t, fake, edit, func(cfg *secretcache.Config) { cfg.Secrets = twoAccounts{cfg.Secrets, asked} })
+			wantText(t, cache.Secret(theirs), "theirs")
+			if got := asked.Load(); got != 1 {
+				t.Errorf("%d requests, want 1", got)
+			}
+		})
+	}
+}
+
+// replacedSecrets are other account's secrets, of which one gets a new version once.
+type replacedSecrets struct {
+	secretcache.Secrets
+	version *atomic.Value
+}
+
+func (s replacedSecrets) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
+	version, _ := s.version.Load().(string)
+	switch id {
+	case theirs:
+	case others:
+		version = "another"
+	default:
+		return s.Secrets.Get(ctx, id, versionID)
+	}
+	return secretcache.Fetched{Name: password, ARN: id, VersionID: version, Text: version, Created: time.Unix(1, 0)}, nil
+}
+
+// others is the ARN of another secret of that account.
+const others = "arn:aws:secretsmanager:eu-west-2:999988887777:secret:" + apiKey + "-abcdef"
+
+// TestARejectionSaysNothingOfAnotherAccountsOtherSecrets: what it tells is kept under the own account's names only.
+func TestARejectionSaysNothingOfAnotherAccountsOtherSecrets(t *testing.T) {
+	fake, version := secretcachetest.New(t), &atomic.Value{}
+	version.Store("theirs")
+	cache := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Secrets = replacedSecrets{cfg.Secrets, version} })
+	fake.Put(apiKey, "key")
+	wantText(t, cache.Secret(apiKey), "key")
+	their := cache.Secret(theirs)
+	wantText(t, their, "theirs")
+	version.Store("theirs anew")
+	err := their.Try(t.Context(), func(_ context.Context, v secretcache.Value) error {
+		if v.Text() == "theirs" {
+			return secretcache.Rejected(errors.New("password authentication failed"))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, cache.Secret(others), "another")
+	if got := cache.Counts().LateAnswers; got != 0 {
+		t.Errorf("%d answers counted as late", got)
+	}
+}
+
+// TestWhatWasReadByAnARNIsTheNames once it is known whose it is: nothing is asked for again, and OnChange is told of the next.
+func TestWhatWasReadByAnARNIsTheNames(t *testing.T) {
+	fake, asked := secretcachetest.New(t), &atomic.Int64{}
+	cache := newCache(t, fake, func(cfg *secretcache.Config) {
+		cfg.Mode, cfg.Secrets = secretcache.Off, twoAccounts{cfg.Secrets, asked}
+	})
+	fake.Put(password, "first")
+	fake.Put(apiKey, "first")
+	byARN := cache.Secret(fake.ARN(password))
+	var told []string
+	byARN.OnChange(func(_ context.Context, v secretcache.Value) error {
+		told = append(told, v.Text())
+		return nil
+	})
+	for _, secret := range []*secretcache.Secret{byARN, cache.Secret(apiKey), cache.Secret(password), byARN} {
+		wantText(t, secret, "first")
+	}
+	if got := asked.Load(); got != 2 {
+		t.Errorf("%d requests, want 2", got)
+	}
+	fake.Put(password, "second")
+	fake.Advance(secretcache.DefaultTTL + time.Second)
+	wantText(t, byARN, "second")
+	if len(told) != 1 || told[0] != "second" {
+		t.Errorf("OnChange was told of %q", told)
+	}
+}

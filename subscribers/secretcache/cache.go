@@ -81,6 +81,8 @@ type entry struct {
 	fresh atomic.Pointer[version]
 	// alias is the entry that has taken this one's place: the one by name, once the first answer to an ARN has told it.
 	alias atomic.Pointer[entry]
+	// ttl is the longest that a read which looked further than fresh has accepted; in observe mode any read.
+	ttl longest
 
 	// Guarded by Cache.mu:
 
@@ -99,6 +101,20 @@ type entry struct {
 	onChange   []OnChange
 	telling    chan struct{} // closed when OnChange has been told of all there is to tell; nil unless it is being told
 	next       *version      // what it is to be told of then, if anything
+}
+
+// longest is the longest of some durations.
+type longest struct{ nanoseconds atomic.Int64 }
+
+func (l *longest) get() time.Duration { return time.Duration(l.nanoseconds.Load()) }
+
+func (l *longest) raise(to time.Duration) {
+	for {
+		now := l.nanoseconds.Load()
+		if int64(to) <= now || l.nanoseconds.CompareAndSwap(now, int64(to)) {
+			return
+		}
+	}
 }
 
 // A version is one fetched version. It is immutable.

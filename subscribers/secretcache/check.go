@@ -326,9 +326,9 @@ func (e *entry) keeps(change wire.Change) bool {
 		change.Kind != wire.Refresh && current != nil && current.id == change.VersionID
 }
 
-// invalidate marks an entry and counts it if it held something; in observe mode it counts only.
+// invalidate marks an entry, and counts it if it held something that would have been served; in observe mode it counts only.
 func (c *Cache) invalidate(e *entry) {
-	if e.held != nil && e.fresh.Load() != nil {
+	if v := e.fresh.Load(); v != nil && c.now().since(v.sent) <= e.ttl.get() {
 		c.counts.Invalidated++
 	}
 	if c.cfg.Mode == On {

@@ -33,6 +33,12 @@ func (i instant) atLeastSince(earlier instant) time.Duration {
 	return time.Duration(max(0, min(i.wall-earlier.wall, i.monotonic-earlier.monotonic)))
 }
 
+// sinceAtBest returns the longest time that may have passed since the earlier instant if only one of the clocks is wrong: a
+// wall clock that went back was set, and then the other is believed. For what is served only where nothing newer can be had.
+func (i instant) sinceAtBest(earlier instant) time.Duration {
+	return time.Duration(max(i.wall-earlier.wall, i.monotonic-earlier.monotonic))
+}
+
 // before reports whether i was read before other, by the clock that never goes back.
 func (i instant) before(other instant) bool { return i.monotonic < other.monotonic }
 

@@ -52,7 +52,10 @@ func (s *Secret) failedLately(e *entry, now instant) bool {
 }
 
 func (s *Secret) mayFallBackTo(e *entry, now instant) bool {
-	return e.held != nil && s.isYoungEnough(e.held, now) && s.is(e.held)
+	if e.held == nil || e.held.sent.before(s.after) || !s.is(e.held) {
+		return false
+	}
+	return s.ttl > 0 && now.sinceAtBest(e.held.sent) <= s.ttl
 }
 
 // fallBackFrom ends a read that did not wait for its fetch. Who has gone is not served; whose deadline has passed is.
@@ -76,7 +79,7 @@ func (s *Secret) fallBack(err error, late *version) (Value, error) {
 	e := s.current()
 	held := e.held
 	ok := s.mayFallBackTo(e, now)
-	if !ok && late != nil && now.since(late.sent) <= c.cfg.FetchTimeout && s.is(late) {
+	if !ok && late != nil && now.since(late.sent) <= 2*c.cfg.FetchTimeout && s.is(late) { // its own request's and that of the one after it
 		held, ok = late, true
 	}
 	outdated := ok && e.fresh.Load() != held

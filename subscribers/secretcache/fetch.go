@@ -43,7 +43,7 @@ type fetch struct {
 	reads  uint64       // the cache's when it was sent, or before
 	beside *check       // the check on its way then, or nil
 	known  *knownChange // the newest change when it was sent, or when a check landed after that
-	late   *version     // the last answer that was of before a known change
+	late   *version     // the last answer that was of before a known change, while it is better than none
 
 	version *version // set before done is closed, as is err
 	err     error
@@ -72,7 +72,9 @@ func (c *Cache) runFetch(e *entry, f *fetch) {
 		case try < lastTry:
 			time.Sleep(lateRetries[try])
 		case c.stillLate(e, f):
-			c.giveUp(e, f)
+			c.mu.Lock()
+			c.giveUp(e, f, errLate)
+			c.mu.Unlock()
 			return
 		}
 	}
@@ -122,6 +124,9 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	}
 	gone := errors.Is(err, ErrNotFound) || errors.Is(err, ErrDeleted)
 	switch {
+	case err != nil && !gone && f.late != nil:
+		c.giveUp(e, f, err)
+		return false, nil
 	case err != nil && !gone:
 		c.fail(e, f, err)
 		return false, nil
@@ -132,6 +137,7 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 		}
 		return true, nil
 	case gone:
+		f.late = nil
 		e.held = nil // Secrets Manager's word about what is current now, however it was asked; never cached
 		e.fresh.Store(nil)
 		c.fail(e, f, err)
@@ -148,7 +154,7 @@ func (c *Cache) get(e *entry, f *fetch, versionID string) (Fetched, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
 		rests := c.rests.Load()
 		c.noteSent(e, f)
-		got, err := c.request(ctx, f, versionID)
+		got, err := c.request(ctx, e, f, versionID)
 		cancel()
 		if err == nil || c.rests.Load() == rests {
 			return got, err
@@ -183,11 +189,9 @@ func newVersion(got Fetched, sent instant) *version {
 	}
 }
 
-// giveUp ends a fetch that got late answers only. Where nothing is held, or nothing that may still be served, the last of
-// them is better than nothing: it is what a client without the log would serve.
-func (c *Cache) giveUp(e *entry, f *fetch) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// giveUp ends a fetch that got late answers only, and perhaps an error at last. Where nothing is held, or nothing that may
+// still be served, the last answer is better than nothing: it is what a client without the log would serve. The caller holds mu.
+func (c *Cache) giveUp(e *entry, f *fetch, err error) {
 	if c.isSuperseded(e, f) {
 		f.err = errSuperseded
 		c.endFetch(e, f)
@@ -200,13 +204,14 @@ func (c *Cache) giveUp(e *entry, f *fetch) {
 		known = f.known
 	}
 	if known.forbidsLate(c.now()) {
+		f.late = nil
 		c.fail(e, f, errDeletedLate)
 		return
 	}
 	if f.late != nil && !c.heldIsBetter(e.held, f.late) {
 		e.held = f.late
 	}
-	c.fail(e, f, errLate)
+	c.fail(e, f, err)
 }
 
 // heldIsBetter reports whether what is held is better to fall back to than a late answer. The caller holds mu.

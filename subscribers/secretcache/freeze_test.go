@@ -74,3 +74,43 @@ func begun(cache *secretcache.Cache, h secretcache.Handler) secretcache.Handler 
 		return h.Invoke(ctx, payload)
 	})
 }
+
+// throttled fails on demand.
+type throttled struct {
+	secretcache.Secrets
+	down *atomic.Bool
+}
+
+func (s throttled) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
+	if s.down.Load() {
+		return secretcache.Fetched{}, errors.New("slow down")
+	}
+	return s.Secrets.Get(ctx, id, versionID)
+}
+
+// TestAWallClockThatWasSetBackMakesWhatIsHeldUncertain, not gone: while nothing newer can be had it is served.
+func TestAWallClockThatWasSetBackMakesWhatIsHeldUncertain(t *testing.T) {
+	fake, down, clock := secretcachetest.New(t), &atomic.Bool{}, &clocks{}
+	set := func(monotonic, wall time.Duration) {
+		clock.mu.Lock()
+		defer clock.mu.Unlock()
+		clock.monotonic, clock.wall = monotonic, wall
+	}
+	cache := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Clock, cfg.Secrets = clock, throttled{cfg.Secrets, down} })
+	secret := cache.Secret(password)
+	fake.Put(password, "first")
+	wantText(t, secret, "first")
+	down.Store(true)
+	set(time.Second, -5*time.Second)
+	wantText(t, secret, "first")
+	wantText(t, secret, "first")
+	if got := cache.Counts().Fetches; got != 2 {
+		t.Errorf("%d fetches, want 2: it is not asked for at every read", got)
+	}
+	set(secretcache.DefaultTTL+time.Nanosecond, -5*time.Second)
+	if v, err := secret.Get(t.Context()); err == nil {
+		t.Errorf("got %q: the other clock tells that its TTL is over", v.Text())
+	}
+	down.Store(false)
+	wantText(t, secret, "first")
+}

@@ -3,6 +3,7 @@ package secretcache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -265,4 +266,48 @@ func TestAFetchThatDiedWhileTheEnvironmentRestedIsNotTheNextReadsFault(t *testin
 			}
 		})
 	})
+}
+
+// lateLabel answers a read by label with what was before a change, and fails each read by version id.
+type lateLabel struct {
+	secretcache.Secrets
+	before secretcache.Fetched
+	fail   func(context.Context) error
+}
+
+func (s lateLabel) Get(ctx context.Context, _, versionID string) (secretcache.Fetched, error) {
+	if versionID == "" {
+		return s.before, nil
+	}
+	return secretcache.Fetched{}, s.fail(ctx)
+}
+
+// TestALateAnswerOutlivesWhatComesAfterIt: whatever becomes of the read by version id, it is better than none.
+func TestALateAnswerOutlivesWhatComesAfterIt(t *testing.T) {
+	for name, fail := range map[string]func(context.Context) error{
+		"refused": func(context.Context) error { return errors.New("access denied") },
+		"hanging": func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	} {
+		for _, ttl := range []time.Duration{secretcache.DefaultTTL, 0} {
+			t.Run(fmt.Sprintf("%s, TTL %v", name, ttl), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					fake := secretcachetest.New(t)
+					fake.Put(password, "first")
+					before, err := fake.Config().Secrets.Get(t.Context(), password, "")
+					if err != nil {
+						t.Fatal(err)
+					}
+					fake.Put(password, "second")
+					cache := newCache(t, fake, func(cfg *secretcache.Config) { cfg.Clock, cfg.Secrets = nil, lateLabel{cfg.Secrets, before, fail} })
+					wantText(t, cache.Secret(password).WithTTL(ttl), "first")
+					if got := cache.Counts().Outdated; got != 1 {
+						t.Errorf("%d counted as outdated, want 1", got)
+					}
+				})
+			})
+		}
+	}
 }

@@ -152,3 +152,32 @@ func TestWhoIsOffNeverReadsTheLog(t *testing.T) {
 		t.Errorf("it reported %+v", got)
 	}
 }
+
+// TestObservingCountsWhatWouldHaveBeenServed: nothing that was past its TTL, by whichever handle it was read.
+func TestObservingCountsWhatWouldHaveBeenServed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ttls []time.Duration
+		want int64
+	}{
+		"none":                  {[]time.Duration{time.Second}, 0},
+		"one":                   {[]time.Duration{time.Minute}, 1},
+		"by a hit's longer TTL": {[]time.Duration{time.Second, time.Minute}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := secretcachetest.New(t)
+			fake.Put(password, "first")
+			cache := newCache(t, fake, observe)
+			for _, ttl := range tc.ttls {
+				wantText(t, cache.Secret(password).WithTTL(ttl), "first")
+			}
+			handler := cache.Wrap(notReached(t))
+			push(t, handler, fake.Invalidation(password)) // the first check
+			fake.Advance(nextCheck)
+			fake.Put(password, "second")
+			push(t, handler, fake.Invalidation(password))
+			if got := cache.Counts().Invalidated; got != tc.want {
+				t.Errorf("%d counted, want %d", got, tc.want)
+			}
+		})
+	}
+}

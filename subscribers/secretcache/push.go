@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
@@ -145,11 +146,20 @@ func (c *Cache) answer(ctx context.Context, inv wire.Invalidation, err error) wi
 	}
 	ack.Revision, ack.Hash = c.Position()
 	if c.isInLog(cursorOf(inv.Detail)) {
-		for _, change := range inv.Detail.Changes {
-			ack.Secrets = append(ack.Secrets, c.settle(ctx, change))
-		}
+		ack.Secrets = c.settleAll(ctx, inv.Detail.Changes)
 	}
 	return ack
+}
+
+// settleAll brings changed secrets up to date, all at the same time.
+func (c *Cache) settleAll(ctx context.Context, changes []wire.Change) []wire.SecretOutcome {
+	outcomes := make([]wire.SecretOutcome, len(changes))
+	var settling sync.WaitGroup
+	for i, change := range changes {
+		settling.Go(func() { outcomes[i] = c.settle(ctx, change) })
+	}
+	settling.Wait()
+	return outcomes
 }
 
 // settle brings a changed secret up to date if it is cached.

@@ -3,9 +3,11 @@ package secretcache_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,4 +265,43 @@ func TestAPushIgnoresTheBreaker(t *testing.T) {
 	if ack.Problem != "" || len(ack.Secrets) != 1 || ack.Secrets[0].VersionID != second {
 		t.Errorf("got %+v", ack)
 	}
+}
+
+// TestAnAckWaitsForItsSecretsAtTheSameTime: a bulk rotation is answered as fast as its slowest secret is fetched.
+func TestAnAckWaitsForItsSecretsAtTheSameTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake, names := secretcachetest.New(t), []string{password, apiKey}
+		secrets := heldSecrets{gate: make(chan struct{})}
+		cache := newCache(t, fake, func(cfg *secretcache.Config) { secrets.Secrets, cfg.Secrets = cfg.Secrets, &secrets })
+		open := secrets.gate
+		close(open)
+		for _, name := range names {
+			fake.Put(name, "first")
+			wantText(t, cache.Secret(name), "first")
+		}
+		secrets.gate = make(chan struct{})
+		fake.Put(password, "second")
+		fake.Put(apiKey, "second")
+		var inv wire.Invalidation
+		if err := json.Unmarshal(fake.Invalidation(apiKey), &inv); err != nil {
+			t.Fatal(err)
+		}
+		inv.Detail.Changes = append(inv.Detail.Changes, wire.Change{Name: password, Kind: wire.Moved}) // of the row before
+		payload, err := json.Marshal(inv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ack wire.Ack
+		var answering sync.WaitGroup
+		answering.Go(func() { ack = push(t, cache.Wrap(notReached(t)), payload) })
+		synctest.Wait()
+		for _, name := range names {
+			wantFetches(t, fake, name, 2)
+		}
+		close(secrets.gate)
+		answering.Wait()
+		if len(ack.Secrets) != 2 || ack.Secrets[0].Name != apiKey || ack.Secrets[1].Name != password || !ack.Secrets[1].Verified {
+			t.Errorf("got %+v", ack.Secrets)
+		}
+	})
 }

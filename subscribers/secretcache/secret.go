@@ -100,6 +100,7 @@ func (s *Secret) Get(ctx context.Context) (Value, error) {
 	if !e.follows || s.cache.certain(now) {
 		if v := e.fresh.Load(); v != nil && s.isYoungEnough(v, now) && s.is(v) {
 			if e.tracked && !e.follows {
+				e.ttl.raise(s.ttl)
 				s.cache.observe(now)
 			}
 			return Value{v}, nil
@@ -166,10 +167,8 @@ func (s *Secret) read(ctx context.Context) (Value, error) {
 		case errors.Is(f.err, errSuperseded):
 		case f.err != nil && (f.rests != rests || f.sent.before(s.after)) && !again:
 			again = true // it began before the environment rested, or before this read: what became of it is not its fault
-		case errors.Is(f.err, errLate):
-			return s.fallBack(f.err, f.late)
 		case f.err != nil:
-			return s.fallBack(f.err, nil)
+			return s.fallBack(f.err, f.late)
 		default:
 			mine = f.version
 		}
@@ -187,6 +186,7 @@ func (s *Secret) serveOrFetch(mine *version, certain bool, beside *fetch) (*vers
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := s.current()
+	e.ttl.raise(s.ttl)
 	if beside != nil && (beside == e.fetch || beside.hasEnded()) {
 		return nil, beside
 	}
@@ -210,10 +210,10 @@ func (s *Secret) serveOrFetch(mine *version, certain bool, beside *fetch) (*vers
 func (s *Secret) inMemory(e *entry, mine *version, now instant) *version {
 	v := e.fresh.Load()
 	switch {
-	case v == nil && (s.failedLately(e, now) || s.waitedInVain(e, now)):
-		return e.held
 	case v != nil && (s.isYoungEnough(v, now) || v == mine && !v.sent.before(s.after) && now.since(v.sent) <= s.cache.cfg.FetchTimeout):
 		return v
+	case s.failedLately(e, now), s.waitedInVain(e, now):
+		return e.held
 	}
 	return nil
 }

@@ -239,6 +239,9 @@ func (c *Cache) replaced(e *entry, v *version) {
 		return
 	}
 	e.rejected = nil
+	if e.name == "" {
+		return // another account's, perhaps: what is known is known by the own account's names
+	}
 	if known, ok := c.known[e.name]; ok && !known.At.Before(v.created) {
 		return
 	}

@@ -107,46 +107,6 @@ func TestTheRoleIsWhatTheCodeCalls(t *testing.T) {
 	}
 }
 
-// TestTheDoctorMayLookAtWhatItLooksAt: the last policy of docs/operating.md is what its code calls.
-func TestTheDoctorMayLookAtWhatItLooksAt(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(root, "cmd/broadcaster/internal/doctor/*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	services := map[string]string{"lambda": "lambda", "sqs": "sqs", "events": "events", "tables": "dynamodb", "trails": "cloudtrail", "iam": "iam", "tags": "tag"}
-	call := regexp.MustCompile(`\bp\.(lambda|sqs|events|tables|trails|iam)\.([A-Z]\w+)\(ctx|\bNew(\w+)Paginator\(p\.(tags)`)
-	actions := []string{"dynamodb:Query", "dynamodb:GetItem", "dynamodb:BatchGetItem"} // of the store and the reports
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		code, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, match := range call.FindAllStringSubmatch(string(code), -1) {
-			actions = append(actions, strings.Replace(services[match[1]+match[4]]+":"+match[2]+match[3], "lambda:Invoke", "lambda:InvokeFunction", 1))
-		}
-	}
-	var allowed []string
-	for _, b := range fenced(read(t, "docs/operating.md")) {
-		var is struct{ Statement []statement }
-		if b.language != "json" {
-			continue
-		}
-		if err := json.Unmarshal([]byte(b.text), &is); err != nil {
-			t.Fatal(err)
-		}
-		allowed = nil
-		for _, s := range is.Statement {
-			allowed = append(allowed, s.Action...)
-		}
-	}
-	if diff := cmp.Diff(sorted(actions), sorted(allowed)); diff != "" {
-		t.Errorf("docs/operating.md (-called +allowed):\n%s", diff)
-	}
-}
-
 func TestTheRoleIsAsNarrowAsAWSAllows(t *testing.T) {
 	denied := []string{}
 	for _, s := range policy(t) {

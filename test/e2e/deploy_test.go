@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +25,9 @@ const root = "../.."
 
 // live is the alias by which every service is invoked and subscribed.
 const live = "live"
+
+// trust is what every function's role has.
+const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
 // A service is a domain team's function.
 type service struct {
@@ -144,35 +148,84 @@ func stage(t *testing.T, dir string, all []service) {
 		bootstrap := goProgram(t, dir, name+"/bootstrap", "./cmd/"+name, "lambda.norpc,lambdaartifact")
 		run(t, root, nil, "go", "run", "./infra/pack", "-name", name, "-bootstrap", bootstrap, "-subscriptions", manifests, "-dist", filepath.Join(dir, "dist"))
 	}
-	// The address as an argument: of AWS_ENDPOINT_URL this CLI thinks no more when it sends to SQS.
-	write("bin/aws", fmt.Sprintf("#!/bin/sh\nexec %s -m awscli --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"\n", variable(t, "AWS_PYTHON")), 0o700)
+	// The address as an argument: of AWS_ENDPOINT_URL this CLI thinks no more when it sends to SQS. It looks every half a minute how a
+	// stack is getting on, where this emulator takes a second.
+	write("bin/aws", fmt.Sprintf(`#!/bin/sh
+exec %s -c 'import sys, time
+from awscli.clidriver import main
+sleep = time.sleep
+time.sleep = lambda seconds: sleep(min(seconds, 0.5))
+sys.exit(main())' --endpoint-url "$AWS_ENDPOINT_URL" "$@"
+`, variable(t, "AWS_PYTHON")), 0o700)
 }
 
-// deployBroadcasters deploys the domains as people do.
+// deployBroadcasters deploys the domains as people do, to the Region that they say: where their AWS CLI would go is another.
 func (w *world) deployBroadcasters() {
 	w.Helper()
-	environment := append(w.here(), "PLATFORM_PARAMETERS=Archive=false", "PARAMETERS=ReconcileMinutes=1", "TAGS=cost-centre=4711")
-	out := run(w.T, w.dir, environment, "bash", "infra/deploy.sh", "prod", "--all")
-	if got := strings.Count(out, "Successfully created/updated stack"); got != 3 {
-		w.Fatalf("%d stacks were deployed\n%s", got, out)
+	environment := append(w.here(), "AWS_REGION="+region, "AWS_DEFAULT_REGION=us-east-1", "PLATFORM_PARAMETERS=Archive=false")
+	first := append(slices.Clone(environment), "PARAMETERS=ReconcileMinutes=1", "TAGS=cost-centre=4711 'owner=Payments Team'")
+	w.aFirstDeploymentFails(first)
+	out := run(w.T, w.dir, first, "bash", "infra/deploy.sh", "prod", "--all")
+	if got := strings.Count(out, "Successfully created/updated stack"); got != 4 { // each domain's twice: made, then its tables protected
+		w.Fatalf("stacks were deployed %d times\n%s", got, out)
 	}
-	// The same again changes nothing.
+	// The same again changes nothing, and what is not said again stays: parameters, tags.
 	if out := run(w.T, w.dir, environment, "bash", "infra/deploy.sh", "prod", "payments"); !strings.Contains(out, "No changes to deploy") {
 		w.Errorf("deployed again:\n%s", out)
 	}
+	run(w.T, w.dir, append(environment, "PARAMETERS=MemorySize=640"), "bash", "infra/deploy.sh", "prod", "payments")
+	tags := w.cli("cloudformation", "describe-stacks", "--stack-name", "secret-broadcaster-prod-payments", "--query", "Stacks[0].Tags[].[Key,Value]", "--output", "text")
+	if want := "cost-centre\t4711\nowner\tPayments Team\n"; tags != want {
+		w.Errorf("after a change without TAGS the stack's are %q, want %q", tags, want)
+	}
 	// A parameter that another one needs is refused before anything is changed.
-	alone := exec.CommandContext(w.Context(), "bash", "infra/deploy.sh", "prod", "payments")
-	alone.Dir, alone.Env = w.dir, append(append(os.Environ(), environment...), "PARAMETERS=VpcSubnetIds=subnet-1")
-	if out, err := alone.CombinedOutput(); err == nil || !strings.Contains(string(out), "VpcSubnetIds needs VpcSecurityGroupIds") {
+	if out, err := w.deploy(append(environment, "PARAMETERS=VpcSubnetIds=subnet-1"), "prod", "payments"); err == nil || !strings.Contains(out, "VpcSubnetIds needs VpcSecurityGroupIds") {
 		w.Errorf("subnets without security groups: %v\n%s", err, out)
 	}
+}
+
+// aFirstDeploymentFails at one of its last parts, an alias whose name is taken: nothing of it stays that would be in the
+// way of the next one, once the stack is removed as deploy.sh says.
+func (w *world) aFirstDeploymentFails(environment []string) {
+	w.Helper()
+	template := filepath.Join(w.dir, "infra/domain.yaml")
+	right, err := os.ReadFile(template)
+	w.must(err)
+	w.must(os.WriteFile(template, bytes.Replace(right, []byte("Name: apply}"), []byte("Name: live}"), 1), 0o600))
+	if out, err := w.deploy(environment, "prod", "--all"); err == nil || !strings.Contains(out, "DeletionProtection=false") {
+		w.Fatalf("it does not fail: %v\n%s", err, out)
+	}
+	w.must(os.WriteFile(template, right, 0o600))
+	if tables := w.cli("dynamodb", "list-tables", "--query", "TableNames", "--output", "text"); strings.TrimSpace(tables) != "" {
+		w.Errorf("tables that are left: %s", tables)
+	}
+	out, err := w.deploy(environment, "prod", "payments-archive")
+	_, remedy, found := strings.Cut(strings.TrimSpace(out), "then remove it: aws ")
+	if err == nil || !found {
+		w.Fatalf("the remedy is not said: %v\n%s", err, out)
+	}
+	w.cli(strings.Fields(remedy)...)
+}
+
+// deploy runs deploy.sh, which may fail.
+func (w *world) deploy(environment []string, arguments ...string) (string, error) {
+	w.Helper()
+	cmd := exec.CommandContext(w.Context(), "bash", append([]string{"infra/deploy.sh"}, arguments...)...)
+	cmd.Dir, cmd.Env = w.dir, append(os.Environ(), environment...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// cli runs the AWS CLI in the Region of the test.
+func (w *world) cli(arguments ...string) string {
+	w.Helper()
+	return run(w.T, w.dir, w.here(), filepath.Join(w.dir, "bin/aws"), arguments...)
 }
 
 // deployServices deploys what domain teams have: a role with the domain's client policy, the code, the client's variables, and the
 // tags that a wrapped handler stands for.
 func (w *world) deployServices() {
 	w.Helper()
-	const trust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 	for _, s := range w.services {
 		role, err := w.roles.CreateRole(w.Context(), &iam.CreateRoleInput{RoleName: &s.name, AssumeRolePolicyDocument: aws.String(trust)})
 		w.must(err)

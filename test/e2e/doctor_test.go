@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A finding is what the doctor says of something that is not well.
@@ -42,11 +45,17 @@ func (w *world) mend(all []finding) {
 		if !strings.HasPrefix(f.Fix, "aws ") {
 			continue // another finding's command mends this
 		}
-		cmd := exec.CommandContext(w.Context(), "bash", "-euo", "pipefail", "-c", f.Fix)
-		cmd.Env = append(os.Environ(), w.here()...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			w.Fatalf("%s: %v\n%s", f.Fix, err, out)
-		}
+		w.shell(f.Fix)
+	}
+}
+
+// shell runs a command as somebody would who copies it.
+func (w *world) shell(command string) {
+	w.Helper()
+	cmd := exec.CommandContext(w.Context(), "bash", "-euo", "pipefail", "-c", command)
+	cmd.Env = append(os.Environ(), w.here()...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.Fatalf("%s: %v\n%s", command, err, out)
 	}
 }
 
@@ -65,11 +74,23 @@ func (w *world) wantIll(want ...string) (all []finding) {
 	return all
 }
 
+// policyOf returns a queue's policy, with the rules that it lets in their order.
+func (w *world) policyOf(queue string) (policy map[string]any) {
+	w.Helper()
+	out, err := w.queues.GetQueueAttributes(w.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &queue, AttributeNames: []sqstypes.QueueAttributeName{"Policy"}})
+	w.must(err)
+	w.must(json.Unmarshal([]byte(out.Attributes["Policy"]), &policy))
+	first := policy["Statement"].([]any)[0].(map[string]any)
+	rules := first["Condition"].(map[string]any)["ArnEquals"].(map[string]any)["aws:SourceArn"].([]any)
+	slices.SortFunc(rules, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	return policy
+}
+
 // theDoctorNamesWhatIsBroken: a deployed domain is well but for what the account has not and what the emulator leaves out, each thing
 // that somebody breaks is named, and what the doctor says mends it.
 func theDoctorNamesWhatIsBroken(w *world) {
 	w.mend(w.wantIll(
-		"trail: no trail logs management events",
+		"trail: no trail logs management events", "archive: nothing keeps Secrets Manager's events",
 		"table prod-payments-changes: it has no point-in-time recovery",
 		"table prod-payments-operations: it has no point-in-time recovery",
 		"table prod-payments-reports: reports do not expire",
@@ -80,6 +101,7 @@ func theDoctorNamesWhatIsBroken(w *world) {
 	w.wantIll()
 
 	queue := w.endpoint + "/" + account + "/prod-payments-broadcaster"
+	before := w.policyOf(queue)
 	_, err := w.queues.SetQueueAttributes(w.Context(), &sqs.SetQueueAttributesInput{
 		QueueUrl: &queue, Attributes: map[string]string{"Policy": `{"Version":"2012-10-17","Statement":[]}`},
 	})
@@ -92,10 +114,13 @@ func theDoctorNamesWhatIsBroken(w *world) {
 	_, err = w.roles.DetachRolePolicy(w.Context(), &iam.DetachRolePolicyInput{RoleName: aws.String("payments-go"), PolicyArn: clientPolicy("payments")})
 	w.must(err)
 	w.mend(w.wantIll(
-		"dead-letter queue: 1 messages are parked", "queue policy: it does not let EventBridge send for prod-payments-broadcaster-tick, ",
-		"rules: rule prod-payments-secret-call is disabled", "rules: no rule takes DeleteSecret",
+		"dead-letter queue: messages are parked: 1", "rules: no enabled rule takes PutSecretValue, ", "rules: rule prod-payments-secret-call is disabled",
+		"queue policy: it does not let EventBridge send for prod-payments-broadcaster-tick, ", "queue policy: it does not deny what comes unencrypted",
 		"clients: payments-go may not dynamodb:Query of ", "clients: payments-go may not dynamodb:PutItem of ",
 	)[1:])
+	if diff := cmp.Diff(before, w.policyOf(queue)); diff != "" {
+		w.Errorf("the queue's policy is not as the template made it (-template +mended):\n%s", diff)
+	}
 	// The emulator moves no messages, so what is parked is taken out, as what nobody needs is.
 	taken, err := w.queues.ReceiveMessage(w.Context(), &sqs.ReceiveMessageInput{QueueUrl: parked})
 	w.must(err)
@@ -104,4 +129,24 @@ func theDoctorNamesWhatIsBroken(w *world) {
 		w.must(err)
 	}
 	until(w, "all to be well again", func() bool { return len(w.ill()) == 0 })
+
+	const function = "prod-payments-broadcaster"
+	for _, command := range []string{
+		"aws sqs set-queue-attributes --attributes MessageRetentionPeriod=60,DelaySeconds=5 --queue-url " + queue,
+		`aws events put-rule --name prod-kyc-events --event-pattern '{"detail":{"name":[{"prefix":"/bank/prod/kyc/"}]}}'`,
+		"aws events put-targets --rule prod-kyc-events --targets Id=queue,Arn=arn:aws:sqs:" + region + ":" + account + ":" + function,
+		"aws events put-rule --name prod-payments-broadcaster-tick --schedule-expression 'rate(2 hours)'",
+		"aws lambda put-function-concurrency --reserved-concurrent-executions 0 --function-name " + function,
+		"aws lambda delete-alias --name pause --function-name " + function,
+		"aws events disable-rule --name prod-payments-canary",
+		"aws cloudwatch disable-alarm-actions --alarm-names prod-payments-broadcaster-missed",
+	} {
+		w.shell(command)
+	}
+	w.mend(w.wantIll(
+		"queue: a message is gone after 1m0s", "queue: each message waits for 5s", "rules: rule prod-kyc-events takes Secret Label Updated of prod/kyc",
+		"schedule: it ticks by rate(2 hours)", "event source: the function is throttled", "command pause: the function has no alias pause",
+		"canary: rule prod-payments-canary is disabled", "alarms: nobody is told by prod-payments-broadcaster-missed",
+	))
+	w.wantIll()
 }

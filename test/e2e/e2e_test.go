@@ -46,6 +46,7 @@ func TestEndToEnd(t *testing.T) {
 		{"the schedule finds what was lost", theScheduleFindsWhatWasLost},
 		{"the doctor names what is broken, and what mends it", theDoctorNamesWhatIsBroken},
 		{"no value is anywhere", noValueIsAnywhere},
+		{"a domain that was removed goes on", aRemovedDomainGoesOn},
 	} {
 		if !t.Run(step.name, func(t *testing.T) { step.does(w.in(t)) }) {
 			return

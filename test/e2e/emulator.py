@@ -1,8 +1,13 @@
 """ministack with two things that AWS does and it does not, and that a trail's event of a deletion needs: PutEvents takes the
 events of AWS's own services (from a trail, as neither of them takes from anybody else), and a deletion and its undoing move the
-secret's LastChangedDate."""
+secret's LastChangedDate. A third is for the doctor, and stands in ../tools/simulation.py."""
 import functools
+import pathlib
+import sys
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tools"))
+import simulation  # noqa: E402, F401
 
 from ministack.app import main
 from ministack.services import eventbridge, secretsmanager

@@ -33,7 +33,7 @@ func emulated(t *testing.T) string {
 	}
 	port := freePort(t)
 	endpoint := "http://127.0.0.1:" + port
-	emulator := exec.CommandContext(context.WithoutCancel(t.Context()), variable(t, "MINISTACK_PYTHON"), "emulator.py")
+	emulator := exec.CommandContext(context.WithoutCancel(t.Context()), variable(t, "MINISTACK_PYTHON"), "-B", "emulator.py")
 	emulator.Env = append(os.Environ(), "BIND_HOST=127.0.0.1", "GATEWAY_PORT="+port, "PERSIST_STATE=0", "AUTH=false", "TMPDIR="+dir,
 		"AWS_ENDPOINT_URL="+endpoint) // which it hands to functions: those in Go would not know where their AWS is
 	emulator.Stdout, emulator.Stderr = words, words

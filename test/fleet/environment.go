@@ -60,6 +60,9 @@ func (e *environment) idOf(name string) string {
 	return name
 }
 
+// readsTheirs reports whether another account's secret of the same name is read too, now and then.
+func (e *environment) readsTheirs() bool { return e.id%2 == 1 && e.roll(4) == 0 }
+
 // roll returns a number below n.
 func (e *environment) roll(n int) int {
 	e.mu.Lock()
@@ -232,6 +235,9 @@ func (h handler) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 
 // read reads one secret in an invocation and holds the answer against what really happened.
 func (e *environment) read(ctx context.Context, in *invocation, name string, final bool) {
+	if e.readsTheirs() {
+		e.client.get(ctx, theirs+name, func(r reading) { e.w.judgeTheirs(e, name, r) })
+	}
 	before := e.observe(name)
 	e.client.get(ctx, e.idOf(name), func(r reading) {
 		if r.err != nil {

@@ -44,6 +44,7 @@ func newExtensionClient(e *environment, function secretcache.Handler) client {
 	}
 	c.cache.InAccount("111122223333") // Lambda tells when an extension registers
 	own := credentials.NewStaticCredentialsProvider("model", "model", sessionToken)
+	c.cache.InAccount("111122223333") // as Lambda tells the extension
 	c.endpoint, err = endpoint.New(endpoint.Config{
 		Cache: c.cache, TTL: ttl, MaxSecrets: places(e), Credentials: own,
 		Region: "eu-west-2", URL: func(string) (string, error) { return "https://secretsmanager.test", nil }, Client: passagePort{e}, Logger: e.w.logger,

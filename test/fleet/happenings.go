@@ -9,6 +9,7 @@ const (
 	appendsMet            happening = "two broadcasters appended at once"
 	describedLate         happening = "DescribeSecret answered with an older state"
 	labelLate             happening = "a read by label answered with an older state"
+	readTheirs            happening = "another account's secret of the same name was read"
 	versionLate           happening = "a read by version id did not find it yet"
 
 	eventLost       happening = "an event was lost"
@@ -51,7 +52,7 @@ const (
 
 func happenings() []happening {
 	return []happening{
-		crashedBeforeDelivery, crashedInDelivery, appendsMet, describedLate, labelLate, versionLate,
+		crashedBeforeDelivery, crashedInDelivery, appendsMet, describedLate, labelLate, versionLate, readTheirs,
 		eventLost, eventDoubled, rolledBack, rolledBackMute, deleted, restored, recreated, manyAtOnce, severalUnseen, thereAndBack,
 		restoredTable, changedInFlight, pushLost, pushDoubled, pushLate, pushForged, logDown, logHung, rowMissing, secretsFailed,
 		frozen, frozenInFlight, answeredThawed, clockStood, clockSet, concurrent, born, died, promised, promisedByProof, promisedCertain,

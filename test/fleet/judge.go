@@ -113,6 +113,18 @@ func (w *world) countUnseen(name string, applied int) {
 	}
 }
 
+// judgeTheirs holds a reading of another account's secret against the truth: it is no version of the own account's of its name.
+func (w *world) judgeTheirs(e *environment, name string, r reading) {
+	switch {
+	case r.err != nil:
+		w.scan(r.err.Error())
+	case r.version != theirVersion:
+		w.violate(truth, "environment %d read another account's %s at %v: version %s is not of that", e.id, name, w.since(time.Now()), r.version)
+	default:
+		w.count(readTheirs)
+	}
+}
+
 // judgeError holds a failed read against G2: no request fails because of the broadcaster.
 func (w *world) judgeError(e *environment, name string, before observation, r reading, final bool, now time.Time) {
 	h := w.history

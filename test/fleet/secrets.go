@@ -204,8 +204,20 @@ func (s *secretsManager) describe(name string, lag time.Duration) (invalidation.
 	}, nil
 }
 
+// Another account has a secret of each name too, which never changes.
+const (
+	theirs       = "arn:aws:secretsmanager:eu-west-2:999988887777:secret:" // and a name, without its suffix
+	theirVersion = "EXAMPLE9-90ab-cdef-fedc-999988887777"
+)
+
 // get answers an environment with the state of a while ago.
 func (s *secretsManager) get(e *environment, id, version string) (secretcache.Fetched, error) {
+	if name, ok := strings.CutPrefix(id, theirs); ok {
+		if version != "" && version != theirVersion {
+			return secretcache.Fetched{}, secretcache.ErrNotFound
+		}
+		return secretcache.Fetched{Name: name, ARN: id + "-999999", VersionID: theirVersion, Created: e.w.started, Text: value(name)}, nil
+	}
 	kind := "label"
 	if version != "" {
 		kind = "version"

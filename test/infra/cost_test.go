@@ -87,3 +87,17 @@ func TestEveryParameterIsDocumented(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatTheFunctionIsTold: parameters that are the function's own reach it, and it knows each variable.
+func TestWhatTheFunctionIsTold(t *testing.T) {
+	told := domain(t, "payments", "MaxPushes", "7", "LogLevel", "debug").resources["Function"].Properties["Environment"].(tree)["Variables"].(tree)
+	if fmt.Sprint(told["BROADCASTER_MAX_PUSHES"]) != "7" || told["BROADCASTER_LOG_LEVEL"] != "debug" {
+		t.Errorf("it is told %v", told)
+	}
+	knows := string(fileIn(t, root, "cmd/broadcaster/README.md")) // which a test holds to the code
+	for name := range told {
+		if !strings.Contains(knows, "| `"+name+"` |") {
+			t.Errorf("it does not know %s", name)
+		}
+	}
+}

@@ -35,12 +35,13 @@ func fileIn(t testing.TB, dir, name string) []byte {
 	return content
 }
 
-// TestPackageIsReproducible: make package gives the same bytes in another folder, linked anew.
+// TestPackageIsReproducible: the checkout and a copy of it elsewhere, of what is committed and nothing else, come to the same bytes,
+// linked anew, whatever whoever builds it has set for Go.
 func TestPackageIsReproducible(t *testing.T) {
-	first, second := t.TempDir(), t.TempDir()
-	for _, dist := range []string{first, second} {
-		tool(t, root, []string{"MAKEFLAGS="}, "make", "package", "DIST="+dist)
-	}
+	first, second, elsewhere := t.TempDir(), t.TempDir(), t.TempDir()
+	tool(t, root, []string{"MAKEFLAGS="}, "make", "package", "DIST="+first)
+	tool(t, root, nil, "bash", "-euo", "pipefail", "-c", `git ls-files -z --cached | tar -c --null -T - | tar -x -C "$0"`, elsewhere)
+	tool(t, elsewhere, hostile(), "make", "package", "DIST="+second)
 	for _, name := range []string{"broadcaster.zip", "broadcaster.cdx.json", "canary.zip", "canary.cdx.json"} {
 		if !bytes.Equal(fileIn(t, first, name), fileIn(t, second, name)) {
 			t.Errorf("%s is not the same twice", name)
@@ -56,6 +57,30 @@ func TestPackageIsReproducible(t *testing.T) {
 	}
 	wantPacked(t, fileIn(t, first, "broadcaster.zip"), want)
 	wantPacked(t, fileIn(t, first, "canary.zip"), want[:1])
+}
+
+// hostile is a developer's own taste.
+func hostile() []string {
+	return []string{
+		"MAKEFLAGS=", "GOFLAGS=-tags=mine -race -ldflags=-X=main.x=y", "GOEXPERIMENT=nogreenteagc", "GOAMD64=v3", "GOARM64=v9.0,lse", "GOFIPS140=latest",
+		"CGO_ENABLED=1", "GOOS=darwin", "GOARCH=amd64", "TZ=Asia/Tokyo", "LC_ALL=tr_TR.UTF-8",
+	}
+}
+
+// TestManifestsFromElsewhere: an account for each domain is deployed without a change of the checkout.
+func TestManifestsFromElsewhere(t *testing.T) {
+	dir, dist := t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "prod"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "prod/kyc.yaml"), fileIn(t, root, "infra/subscriptions/prod/kyc.yaml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := tool(t, root, []string{"MAKEFLAGS=", "DRY_RUN=1", "PATH=" + withoutAWS(t)}, "make", "deploy-all", "ENV=prod", "SUBSCRIPTIONS="+dir, "DIST="+dist)
+	wantPacked(t, fileIn(t, dist, "broadcaster.zip"), []string{"bootstrap", "subscriptions/prod/kyc.yaml"})
+	if !strings.Contains(out, "deploying prod, kyc, to") || strings.Contains(out, "payments") {
+		t.Errorf("deployed is more than there are manifests of:\n%s", out)
+	}
 }
 
 // wantPacked: these files and no others, the first of them a program for arm64.
@@ -126,9 +151,8 @@ sys.exit(str(wrong) if wrong else 0)`
 // TestTheLayerIsReproducible: the extension stands where Lambda looks for it, may be executed, and is for either machine.
 func TestTheLayerIsReproducible(t *testing.T) {
 	first, second := t.TempDir(), t.TempDir()
-	for _, dist := range []string{first, second} {
-		tool(t, root, []string{"MAKEFLAGS="}, "make", "layer", "DIST="+dist)
-	}
+	tool(t, root, []string{"MAKEFLAGS="}, "make", "layer", "DIST="+first)
+	tool(t, root, hostile(), "make", "layer", "DIST="+second)
 	for arch, machine := range map[string]elf.Machine{"arm64": elf.EM_AARCH64, "x86_64": elf.EM_X86_64} {
 		for _, name := range []string{"extension-" + arch + ".zip", "extension-" + arch + ".cdx.json"} {
 			if !bytes.Equal(fileIn(t, first, name), fileIn(t, second, name)) {
@@ -171,16 +195,37 @@ func TestAnInvalidManifestIsNotPacked(t *testing.T) {
 	}
 }
 
+// A deployment is infra/deploy.sh run dry, with an environment of its own.
+func deployment(t testing.TB, environment []string, arguments ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", append([]string{"infra/deploy.sh"}, arguments...)...)
+	cmd.Dir, cmd.Env = root, append([]string{"DRY_RUN=1", "ARTIFACT_KEY=artifacts/1.zip", "PATH=" + withoutAWS(t)}, environment...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// withoutAWS is this process's PATH, but for folders with an AWS CLI.
+func withoutAWS(t testing.TB) string {
+	t.Helper()
+	return strings.Join(slices.DeleteFunc(filepath.SplitList(os.Getenv("PATH")), func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "aws"))
+		return err == nil
+	}), string(filepath.ListSeparator))
+}
+
+// withAWS is that PATH with an AWS CLI before it, which is this script.
+func withAWS(t testing.TB, script string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte("#!/bin/bash\n"+script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir + string(filepath.ListSeparator) + withoutAWS(t)
+}
+
 // TestADryRunSaysWhatWouldBeDone: and does nothing, also where there is no AWS CLI.
 func TestADryRunSaysWhatWouldBeDone(t *testing.T) {
-	run := func(arguments ...string) (string, error) {
-		cmd := exec.CommandContext(t.Context(), "bash", append([]string{"infra/deploy.sh"}, arguments...)...)
-		cmd.Dir = root
-		cmd.Env = []string{"DRY_RUN=1", "ARTIFACT_KEY=artifacts/1.zip", "PARAMETERS=MemorySize=1024 Tracing=Active", "TAGS=cost-centre=4711", "PATH=/usr/bin:/bin"}
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	out, err := run("prod", "--all")
+	out, err := deployment(t, []string{"PARAMETERS=MemorySize=1024 Tracing=Active", "TAGS=cost-centre=4711 'owner=Payments Team'"}, "prod", "--all")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -190,7 +235,8 @@ func TestADryRunSaysWhatWouldBeDone(t *testing.T) {
 	}
 	for _, part := range []string{
 		"--stack-name secret-broadcaster-prod --template-file infra/platform.yaml", "--stack-name secret-broadcaster-prod-risk-platform",
-		"ArtifactKey=artifacts/1.zip MemorySize=1024 Tracing=Active", "--tags cost-centre=4711", "--stack-policy-body file://infra/stack-policy.json",
+		"ArtifactKey=artifacts/1.zip MemorySize=1024 Tracing=Active", `--tags cost-centre=4711 owner=Payments\ Team`,
+		"--stack-policy-body file://infra/stack-policy.json",
 	} {
 		if !strings.Contains(out, part) {
 			t.Errorf("nothing is said of %q:\n%s", part, out)
@@ -199,20 +245,86 @@ func TestADryRunSaysWhatWouldBeDone(t *testing.T) {
 	if strings.Contains(out, "CanaryArtifactKey") {
 		t.Errorf("an older broadcaster brings an older canary:\n%s", out)
 	}
-	if out, err := run("prod", "payments"); err != nil || strings.Contains(out, "platform.yaml") || strings.Count(out, "domain.yaml") != 1 {
+	if out, err := deployment(t, nil, "prod", "payments"); err != nil || strings.Contains(out, "platform.yaml") || strings.Count(out, "domain.yaml") != 1 {
 		t.Errorf("one domain: %v\n%s", err, out)
 	}
-	for _, wrong := range [][]string{{"prod"}, {"", "payments"}, {"nowhere", "payments"}, {"prod", "nobody"}} {
-		if out, err := run(wrong...); err == nil || strings.Contains(out, "+ aws") {
-			t.Errorf("%v is taken:\n%s", wrong, out)
+}
+
+// TestADeploymentRefusesWhatIsWrong: by name, before anything is done.
+func TestADeploymentRefusesWhatIsWrong(t *testing.T) {
+	empty := t.TempDir()
+	if err := os.Mkdir(filepath.Join(empty, "prod"), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		says, arguments string
+		environment     []string
+	}{
+		{"usage: make deploy", "prod", nil},
+		{"there is no environment nowhere", "nowhere payments", nil},
+		{"infra/subscriptions/prod/nobody.yaml is missing", "prod nobody", nil},
+		{"../prod is no environment", "../prod payments", nil},
+		{"../dev/payments is no domain", "prod ../dev/payments", nil},
+		{"there is no manifest in " + empty + "/prod", "prod --all", []string{"SUBSCRIPTIONS=" + empty}},
+		{"PARAMETERS: infra/domain.yaml has no parameter PermissionBoundary", "prod payments", []string{"PARAMETERS=MemorySize=512 PermissionBoundary=arn:aws:iam::111122223333:policy/b"}},
+		{"PARAMETERS: MemorySize is not name=value", "prod payments", []string{"PARAMETERS=MemorySize"}},
+		{"PARAMETERS: Env is set by this script", "prod payments", []string{"PARAMETERS=Env=dev"}},
+		{"PARAMETERS: Domain is set by this script", "prod payments", []string{"PARAMETERS=Domain=kyc"}},
+		{"PLATFORM_PARAMETERS: infra/platform.yaml has no parameter PageMail", "prod --all", []string{"PLATFORM_PARAMETERS=PageMail=a@bank.example"}},
+		{"TAGS: Team is not name=value", "prod payments", []string{"TAGS=owner=Payments Team"}},
+		{"TAGS: a quote is not closed", "prod payments", []string{"TAGS=owner='Payments"}},
+		{"no Region is set: set AWS_REGION", "prod payments", []string{"DRY_RUN="}},
+		{"the AWS CLI is not installed", "prod payments", []string{"DRY_RUN=", "AWS_REGION=eu-west-2"}},
+		{"no credentials that work", "prod payments", []string{"DRY_RUN=", "AWS_REGION=eu-west-2", "PATH=" + withAWS(t, "exit 1")}},
+		{"delete-stack --stack-name secret-broadcaster-prod-payments", "prod payments", []string{"AWS_REGION=eu-west-2", "PATH=" + withAWS(t, "echo ROLLBACK_COMPLETE")}},
+		{"Throttling", "prod payments", []string{"AWS_REGION=eu-west-2", "PATH=" + withAWS(t, `[ "$3" = sts ] || { echo Throttling >&2; exit 1; }; echo 111122223333`)}},
+	} {
+		if out, err := deployment(t, c.environment, strings.Fields(c.arguments)...); err == nil || !strings.Contains(out, c.says) || strings.Contains(out, "+ aws") {
+			t.Errorf("%s, %v: wants %q: %v\n%s", c.arguments, c.environment, c.says, err, out)
 		}
 	}
 }
 
-// TestTemplatesCanBeSentAsTheyAre: CloudFormation takes 51,200 bytes without a bucket.
-func TestTemplatesCanBeSentAsTheyAre(t *testing.T) {
-	for _, file := range templates(t) {
-		if text := fileIn(t, "", file); len(text) > 51_200 {
+// TestADeploymentIsOfOneRegion: that of AWS_REGION, which not every AWS CLI reads, else the one that it would take itself; each call
+// is told it, the first one too.
+func TestADeploymentIsOfOneRegion(t *testing.T) {
+	called := filepath.Join(t.TempDir(), "called")
+	cli := withAWS(t, `[ "$1" != configure ] || { echo eu-central-1; exit; }
+echo "$*" >>"$CALLED"
+case $3 in sts) echo 111122223333 ;; cloudformation) printf 'UPDATE_COMPLETE\tcost-centre=4711\towner=Payments Team\n' ;; esac
+`)
+	for want, environment := range map[string][]string{
+		"eu-west-2":    {"AWS_REGION=eu-west-2", "AWS_DEFAULT_REGION=us-east-1"},
+		"us-east-1":    {"AWS_DEFAULT_REGION=us-east-1"},
+		"eu-central-1": {},
+	} {
+		if err := os.RemoveAll(called); err != nil {
+			t.Fatal(err)
+		}
+		out, err := deployment(t, append(environment, "PATH="+cli, "CALLED="+called, "ARTIFACT_KEY="+"artifacts/1.zip"), "prod", "--all")
+		if err != nil || !strings.Contains(out, "to account 111122223333, Region "+want+"\n") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for line := range strings.Lines(out + string(fileIn(t, "", called))) {
+			line = strings.TrimPrefix(line, "+ aws ")
+			if !strings.HasPrefix(line, "deploying ") && !strings.HasPrefix(line, "--region "+want+" ") {
+				t.Errorf("in which Region is %s", line)
+			}
+			if strings.Contains(line, "cloudformation deploy") && !strings.Contains(line, `--tags cost-centre=4711 owner=Payments\ Team`) {
+				t.Errorf("the stack loses its tags: %s", line)
+			}
+		}
+		if !strings.Contains(out, "--s3-bucket prod-secret-broadcaster-111122223333-"+want) {
+			t.Errorf("no bucket of the account and the Region:\n%s", out)
+		}
+	}
+}
+
+// TestTheTemplatesAreNotTooLarge: CloudFormation takes 51,200 bytes without a bucket, which the platform's stack makes, and a
+// megabyte from there.
+func TestTheTemplatesAreNotTooLarge(t *testing.T) {
+	for file, most := range map[string]int{"platform.yaml": 51_200, "domain.yaml": 1_000_000} {
+		if text := fileIn(t, root, "infra/"+file); len(text) > most {
 			t.Errorf("%s is of %d bytes", file, len(text))
 		}
 	}

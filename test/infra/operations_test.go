@@ -20,10 +20,10 @@ func metrics() map[string]string {
 	return map[string]string{
 		"Heartbeat": "HeartbeatAlarm", "Unknown": "UnknownAlarm", "Misrouted": "MisroutedAlarm", "Warnings": "WarningsAlarm",
 		"MissedFound": "MissedAlarm", "EventToAppend": "SlowAppendAlarm", "DeliveriesFailed": "FailedDeliveriesAlarm",
-		"CheckFailures": "CheckFailuresAlarm", "RecentlyReadDeleted": "RecentlyReadDeletedAlarm",
-		"CanarySucceeded": "CanaryAlarm", "ChangeToServed": "",
-		"Received": "", "Appended": "", "Duplicates": "", "Unchanged": "", "Ignored": "", "Malformed": "", "Failed": "", "AppendToAck": "",
-		"DeliveriesAcknowledged": "", "DeliveriesPending": "", "DeliveriesSkipped": "", "OpenFanouts": "", "Behind": "", "Paused": "",
+		"CheckFailures": "CheckFailuresAlarm", "RecentlyReadDeleted": "RecentlyReadDeletedAlarm", "Failed": "FailedAlarm",
+		"OpenFanouts": "OpenFanoutsAlarm", "CanarySucceeded": "CanaryAlarm", "ChangeToServed": "",
+		"Received": "", "Appended": "", "Duplicates": "", "Unchanged": "", "Ignored": "", "Malformed": "", "AppendToAck": "",
+		"DeliveriesAcknowledged": "", "DeliveriesPending": "", "DeliveriesSkipped": "", "Behind": "", "Paused": "",
 	}
 }
 
@@ -35,7 +35,10 @@ func TestEveryAlarmHasARunbookAndEveryRunbookAnAlarm(t *testing.T) {
 		if !ours {
 			t.Errorf("%s is called %v", id, alarm.Properties["AlarmName"])
 		}
-		named = append(named, name+".md")
+		name, isNow := strings.CutSuffix(name, "-now") // beside the one that stays red, with the same runbook
+		if !isNow {
+			named = append(named, name+".md")
+		}
 		if description := alarm.Properties["AlarmDescription"].(string); !strings.HasSuffix(description, " Runbook: infra/runbooks/"+name+".md") {
 			t.Errorf("%s does not name its runbook: %s", id, description)
 		}
@@ -78,15 +81,22 @@ func TestEveryRunbookSaysWhatToDo(t *testing.T) {
 }
 
 // TestAlarmsStayRedUntilANumberSaysOtherwise: no data never turns one green, and where what is wrong is that there is no data, it is
-// red. Only the heartbeat's and the canary's, which end by themselves when there is one again, tell that it is over.
+// red. The heartbeat's and the canary's, which end by themselves when there is one again, tell that it is over; and those that
+// page each time (TestEachOccurrencePages), beside each of which stands one that stays red.
 func TestAlarmsStayRedUntilANumberSaysOtherwise(t *testing.T) {
-	for id, alarm := range domain(t, "payments", "ReconcileMinutes", "15").of("AWS::CloudWatch::Alarm") {
+	s := domain(t, "payments", "ReconcileMinutes", "15")
+	for id, alarm := range s.of("AWS::CloudWatch::Alarm") {
 		p := alarm.Properties
-		want, signOfLife := "ignore", id == "HeartbeatAlarm" || id == "CanaryAlarm"
-		if signOfLife {
-			want = "breaching"
+		want, over := "ignore", false
+		if of, isNow := strings.CutSuffix(id, "NowAlarm"); isNow {
+			want, over = "notBreaching", true
+			if stays := s.resources[of+"Alarm"].Properties; stays["MetricName"] != p["MetricName"] || stays["TreatMissingData"] != "ignore" {
+				t.Errorf("beside %s nothing stays red: %v", id, stays)
+			}
+		} else if id == "HeartbeatAlarm" || id == "CanaryAlarm" {
+			want, over = "breaching", true
 		}
-		if p["TreatMissingData"] != want || (p["OKActions"] != nil) != signOfLife {
+		if p["TreatMissingData"] != want || (p["OKActions"] != nil) != over {
 			t.Errorf("%s: missing data is %v, over is told by %v", id, p["TreatMissingData"], p["OKActions"])
 		}
 		actions := p["AlarmActions"].([]any)
@@ -103,6 +113,64 @@ func TestAlarmsStayRedUntilANumberSaysOtherwise(t *testing.T) {
 			t.Errorf("platform.yaml has no topic for a %s", name)
 		}
 	}
+}
+
+// TestEachOccurrencePages: CloudWatch tells of changes of an alarm's state only. What pages, and is counted when it happens, pages
+// each time: at once, and what happens while the alarm is red is followed by another page within minutes.
+func TestEachOccurrencePages(t *testing.T) {
+	const atOnce, soon = 1, 10 // minutes
+	happens := []int{7, 8, 30, 33, 60, 75, 700}
+	counted := map[string]bool{}
+	for id, alarm := range domain(t, "payments", "ReconcileMinutes", "15").of("AWS::CloudWatch::Alarm") {
+		p := alarm.Properties
+		page := any(arn("sns", "prod-secret-broadcaster-page"))
+		if p["Namespace"] != "SecretBroadcaster" || p["ComparisonOperator"] != "GreaterThanThreshold" || p["AlarmActions"].([]any)[0] != page {
+			continue
+		}
+		counted[p["MetricName"].(string)] = true
+		pages := transitions(p, happens)
+		for i, at := range happens {
+			next := slices.IndexFunc(pages, func(paged int) bool { return paged >= at })
+			quiet := i == 0 || at-happens[i-1] > soon
+			if next < 0 || quiet && pages[next] > at+atOnce || pages[next] > at+soon {
+				t.Errorf("%s: what happens in minute %d pages nobody: pages are in %v", id, at, pages)
+			}
+		}
+	}
+	if want := []string{"DeliveriesFailed", "RecentlyReadDeleted", "Warnings"}; !slices.Equal(want, slices.Sorted(maps.Keys(counted))) {
+		t.Errorf("each time pages what %v count, want %v", counted, want)
+	}
+}
+
+// transitions returns the minutes in which an alarm tells somebody, as CloudWatch evaluates it
+// (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html): its metric is 1 in each minute in which
+// something happens, and 0 at a tick each quarter of an hour.
+func transitions(alarm tree, happens []int) []int {
+	period, periods := int(alarm["Period"].(float64))/60, int(alarm["EvaluationPeriods"].(float64))
+	var tells []int
+	red := false
+	for now := range slices.Max(happens) + 24*60 {
+		breaching, hasData := 0, false
+		for i := range periods {
+			from, isBreaching := (now/period-i)*period, false
+			for minute := max(0, from); minute < from+period && minute <= now; minute++ {
+				isBreaching = isBreaching || slices.Contains(happens, minute)
+				hasData = hasData || isBreaching || minute%15 == 0
+			}
+			if isBreaching {
+				breaching++
+			}
+		}
+		is := breaching >= int(alarm["DatapointsToAlarm"].(float64))
+		if !hasData && alarm["TreatMissingData"] == "ignore" {
+			is = red
+		}
+		if is != red && (is || alarm["OKActions"] != nil) {
+			tells = append(tells, now)
+		}
+		red = is
+	}
+	return tells
 }
 
 // TestTheHeartbeatsPeriodHoldsATick: else the alarm is red between two ticks.
@@ -148,7 +216,7 @@ func TestAlarmsAreOnMetricsThatThereAre(t *testing.T) {
 	got := map[string]string{}
 	for id, alarm := range s.of("AWS::CloudWatch::Alarm") {
 		p := alarm.Properties
-		if p["Namespace"] != "SecretBroadcaster" {
+		if p["Namespace"] != "SecretBroadcaster" || strings.HasSuffix(id, "NowAlarm") {
 			continue
 		}
 		got[p["MetricName"].(string)] = id
@@ -165,10 +233,17 @@ func TestAlarmsAreOnMetricsThatThereAre(t *testing.T) {
 	if len(got) > 0 {
 		t.Errorf("nothing writes what these alarms are on: %v", got)
 	}
+	shown := map[string]bool{}
 	body := platform(t).resources["Dashboard"].Properties["DashboardBody"].(string)
 	for _, match := range regexp.MustCompile(`MetricName="(\w+)"`).FindAllStringSubmatch(strings.ReplaceAll(body, `\"`, `"`), -1) {
 		if _, is := metrics()[match[1]]; !is {
 			t.Errorf("the dashboard shows %s, which nothing writes", match[1])
+		}
+		shown[match[1]] = true
+	}
+	for _, level := range []string{"Behind", "Paused", "OpenFanouts", "DeliveriesPending", "Failed"} { // what somebody has to see who is asked how it stands
+		if !shown[level] {
+			t.Errorf("the dashboard does not show %s", level)
 		}
 	}
 }
@@ -228,7 +303,8 @@ func TestTheAWSCLITakesEveryCommand(t *testing.T) {
 		}
 	}
 	type answer struct{ Call, Error string }
-	program := exec.CommandContext(t.Context(), variable(t, "AWS_PYTHON"), filepath.Join(root, "test/tools/infra/aws_commands.py"))
+	program := exec.CommandContext(t.Context(), variable(t, "AWS_PYTHON"), "test/tools/infra/aws_commands.py")
+	program.Dir = root // files that commands name are looked for
 	program.Env = append(os.Environ(), "AWS_DEFAULT_REGION="+region, "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "AWS_CONFIG_FILE=/dev/null", "AWS_PAGER=")
 	calls := map[string]string{}
 	for i, a := range ask[answer](t, program, asked) {

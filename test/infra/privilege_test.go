@@ -385,17 +385,21 @@ func TestOnCallMay(t *testing.T) {
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:resume"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:invalidate"), nil, allowed},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:replay"), nil, allowed},
-		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, allowed},
+		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, denied}, // what holds is reviewed
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:live"), nil, denied},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster"), nil, denied},
+		{"lambda:InvokeFunction", function("payments-api"), tagged("true", "prod", "payments"), denied},
 		{"lambda:InvokeFunction", function("prod-kyc-broadcaster:pause"), nil, denied},
 		{"events:DescribeArchive", arn("events", "archive/prod-secretsmanager"), nil, allowed},
 		{"events:StartReplay", arn("events", "archive/prod-secretsmanager"), nil, allowed},
+		{"events:StartReplay", arn("events", "archive/dev-secretsmanager"), nil, denied},
 		{"events:StartReplay", arn("events", "event-bus/default"), nil, allowed},
 		{"events:StartReplay", arn("events", "event-bus/another"), nil, denied},
 		{"events:StartReplay", arn("events", "replay/prod-payments-20261123T100000Z"), nil, allowed},
 		{"events:DescribeReplay", arn("events", "replay/prod-payments-20261123T100000Z"), nil, allowed},
+		{"events:CancelReplay", arn("events", "replay/prod-payments-20261123T100000Z"), nil, allowed},
 		{"events:CancelReplay", arn("events", "replay/prod-kyc-20261123T100000Z"), nil, denied},
+		{"events:CancelReplay", arn("events", "replay/prod-payments-archive-20261123T100000Z"), nil, denied},
 		{"events:DeleteArchive", arn("events", "archive/prod-secretsmanager"), nil, denied},
 		{"logs:GetQueryResults", "", nil, allowed},
 		{"cloudwatch:GetMetricStatistics", "", nil, allowed},
@@ -405,6 +409,11 @@ func TestOnCallMay(t *testing.T) {
 		{"secretsmanager:ListSecrets", "", nil, allowed}, // names, dates and tags of the account: AWS cannot scope it
 		{"events:DescribeRule", arn("events", "rule/prod-payments-secret-label"), nil, allowed},
 		{"events:DescribeRule", arn("events", "rule/prod-kyc-secret-label"), nil, denied},
+		{"events:DescribeRule", arn("events", "rule/prod-payments-archive-secret-label"), nil, denied},
+		{"events:EnableRule", arn("events", "rule/prod-payments-broadcaster-tick"), nil, allowed},
+		{"events:EnableRule", arn("events", "rule/prod-payments-canary"), nil, allowed},
+		{"events:EnableRule", arn("events", "rule/prod-payments-archive-broadcaster-tick"), nil, denied},
+		{"events:PutRule", arn("events", "rule/prod-payments-broadcaster-tick"), nil, denied},
 		{"events:DisableRule", arn("events", "rule/prod-payments-secret-label"), nil, denied},
 		{"secretsmanager:DescribeSecret", secret("/bank/prod/payments/neon/password"), nil, allowed},
 		{"secretsmanager:DescribeSecret", secret("/bank/prod/payments-archive/neon/password"), nil, denied},
@@ -415,7 +424,36 @@ func TestOnCallMay(t *testing.T) {
 		{"sqs:ReceiveMessage", queue("prod-payments-broadcaster"), nil, denied},
 		{"sqs:PurgeQueue", queue("prod-payments-broadcaster-dead-letters"), nil, denied},
 		{"sqs:SendMessage", queue("prod-kyc-broadcaster"), nil, denied},
+		// Look with the doctor, at nothing of a domain of a similar name.
+		{"dynamodb:DescribeTable", table("prod-payments-archive-changes"), nil, denied},
+		{"dynamodb:Query", table("prod-payments-archive-operations"), nil, denied},
+		{"dynamodb:DescribeTimeToLive", table("prod-payments-archive-reports"), nil, denied},
+		{"sqs:GetQueueAttributes", queue("prod-payments-archive-broadcaster"), nil, denied},
+		{"lambda:GetFunctionConfiguration", function("prod-payments-archive-broadcaster"), tagged("", "prod", "payments-archive"), denied},
+		{"lambda:GetFunctionConcurrency", function("prod-payments-archive-broadcaster"), nil, denied},
+		{"lambda:ListTags", function("kyc-api"), tagged("true", "prod", "kyc"), denied},
+		{"lambda:ListTags", function("payments-api"), nil, denied},
+		{"iam:SimulatePrincipalPolicy", "arn:aws:iam::111122223333:role/payments-api", nil, allowed},
+		{"iam:PassRole", "arn:aws:iam::111122223333:role/payments-api", nil, denied},
+		{"iam:PutRolePolicy", "arn:aws:iam::111122223333:role/payments-api", nil, denied},
 	})
+}
+
+// TestTheDoctorMayLook: every call that it makes of a domain, as its own test records them, is allowed to people on call.
+func TestTheDoctorMayLook(t *testing.T) {
+	var calls []struct{ Action, Resource string }
+	if err := json.Unmarshal(fileIn(t, root, "cmd/broadcaster/internal/doctor/testdata/calls.json"), &calls); err != nil || len(calls) < 30 {
+		t.Fatalf("reading the doctor's calls: %d, %v", len(calls), err)
+	}
+	var decisions []decision
+	for _, c := range calls {
+		context := tree(nil)
+		if strings.HasPrefix(c.Resource, function("")) {
+			context = tagged("", "prod", "payments") // as all of them are, the broadcaster and its canary by the template
+		}
+		decisions = append(decisions, decision{c.Action, c.Resource, context, allowed})
+	}
+	hold(t, "payments-on-call", []any{document(domain(t, "payments"), "OnCallPolicy")}, decisions)
 }
 
 // TestWhoPlansMayNotApply: a pull request's role reads, and only what is merged is applied.
@@ -428,9 +466,18 @@ func TestWhoPlansMayNotApply(t *testing.T) {
 		{"dynamodb:PutItem", table("prod-payments-operations"), nil, denied},
 		{"dynamodb:Query", table("prod-kyc-operations"), nil, denied},
 		{"lambda:GetFunctionConfiguration", function("prod-payments-broadcaster"), nil, allowed},
-		{"lambda:GetFunctionConfiguration", function("payments-api"), nil, allowed},
-		{"lambda:GetAlias", function("payments-api"), nil, allowed},
-		{"lambda:ListTags", function("payments-api"), nil, allowed},
+		// A pull request's code runs with it: it sees nobody's environment, and tags of those functions only that its domain tagged.
+		{"lambda:GetFunctionConfiguration", function("payments-api"), tagged("true", "prod", "payments"), denied},
+		{"lambda:GetAlias", function("payments-api"), tagged("true", "prod", "payments"), allowed},
+		{"lambda:ListTags", function("payments-api"), tagged("true", "prod", "payments"), allowed},
+		{"lambda:GetFunctionConfiguration", function("some-function"), nil, denied},
+		{"lambda:GetFunctionConfiguration", function("kyc-api"), tagged("true", "prod", "kyc"), denied},
+		{"lambda:ListTags", function("payments-api"), tagged("true", "dev", "payments"), denied},
+		{"lambda:ListTags", function("archive-api"), tagged("true", "prod", "payments-archive"), denied},
+		{"lambda:GetAlias", function("kyc-api"), tagged("true", "prod", "kyc"), denied},
+		{"lambda:ListTags", function("kyc-api"), tagged("true", "prod", "kyc"), denied},
+		{"lambda:ListTags", function("some-function"), nil, denied},
+		{"lambda:GetFunction", function("payments-api"), tagged("true", "prod", "payments"), denied},
 		{"lambda:TagResource", function("payments-api"), nil, denied},
 		{"lambda:InvokeFunction", function("payments-api"), nil, denied},
 		{"lambda:InvokeFunction", function("prod-payments-broadcaster:apply"), nil, denied},

@@ -133,6 +133,7 @@ func (r *runner) pathWithAdded() string {
 func theWorkflowPlansAndApplies(w *world) {
 	t := w.T
 	w.beginWithMail()
+	w.who = w.account // in which functions are meant that have a name only
 	r := w.runner()
 	if plan, apply := r.workflow.Jobs["plan"].If, r.workflow.Jobs["apply"].If; plan != "github.event_name == 'pull_request'" || apply != "github.event_name == 'push'" {
 		t.Errorf("plan runs if %s, apply if %s", plan, apply)

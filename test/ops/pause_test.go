@@ -185,7 +185,7 @@ func theDocumentedDoctorFindsNobody(w *world) {
 	shell.Env = append(w.oncall(), "AWS_ENDPOINT_URL_LAMBDA="+w.sts) // the third party's, where there is no function
 	out, err := shell.CombinedOutput()
 	want := "wrong function: there is no function prod-payments-broadcaster here\n" +
-		"      name it with --function, or its account and Region with AWS_PROFILE and AWS_REGION\nbroadcaster: not well: 1 of 1\n"
+		"      name it with --function, or its account and Region with AWS_PROFILE and AWS_REGION\nbroadcaster: not well, or not looked at: 1 of 1\n"
 	if failed := new(exec.ExitError); !errors.As(err, &failed) || failed.ExitCode() != 1 || string(out) != want {
 		t.Errorf("%v, and it says\n%s", err, out)
 	}

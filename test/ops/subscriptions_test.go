@@ -79,7 +79,9 @@ func subscriptionsAreApplied(w *world) {
 		t.Errorf("before: %s", got)
 	}
 	path := w.file("prod/payments.yaml", withMail())
+	w.who = w.account // in which functions are meant that have a name only
 	w.succeeds("validate", path, "--aws")
+	w.who = oncallAccount
 	plan := filepath.Join(w.dir, "plan.json")
 	w.shows("plan", w.succeeds("plan", path, "--out", plan))
 

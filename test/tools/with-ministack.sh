@@ -21,7 +21,8 @@ if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; 
   exit 1
 fi
 
-requirements="$(cd "$(dirname "$0")" && pwd)/requirements.txt"
+tools="$(cd "$(dirname "$0")" && pwd)"
+requirements="$tools/requirements.txt"
 mkdir -p "${CACHE_DIR:-.cache}/ministack"
 cache="$(cd "${CACHE_DIR:-.cache}/ministack" && pwd)"
 
@@ -76,7 +77,7 @@ start() {
   port="$(free_port)"
   endpoint="http://127.0.0.1:$port"
   env BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" TMPDIR="$scratch" PERSIST_STATE=0 AUTH=false \
-    "$venv/bin/python" -m ministack >"$scratch/log" 2>&1 &
+    "$venv/bin/python" -B "$tools/emulator.py" >"$scratch/log" 2>&1 &
   emulator=$!
   for _ in $(seq 1 150); do
     if healthy "$endpoint"; then

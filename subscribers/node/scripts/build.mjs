@@ -1,6 +1,6 @@
-// Builds the package into dist: ES modules, CommonJS, and the types of each.
+// Builds the package into dist: ES modules, CommonJS, and the types of each. The repository's license goes with it.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
@@ -8,6 +8,7 @@ const root = new URL("..", import.meta.url).pathname;
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 
 rmSync(join(root, "dist"), { recursive: true, force: true });
+copyFileSync(join(root, "..", "..", "LICENSE"), join(root, "LICENSE"));
 for (const [kind, type] of [
   ["esm", "module"],
   ["cjs", "commonjs"],

@@ -43,7 +43,7 @@ if (files.length === 0) {
 const inTests = (names) => ["--enable-source-maps", "--test", ...names.map((name) => join(out, "test", name))];
 run(...inTests(files));
 if (wanted.length === 0) {
-  const elsewhere = ["bundle.test.js", "cdk.test.js", "sst.test.js", "subscribing.test.js"]; // where people build
+  const elsewhere = ["bundle.test.js", "cdk.test.js", "package.test.js", "sst.test.js", "subscribing.test.js"]; // where people build
   const inFunctions = files.filter((name) => !elsewhere.includes(name));
   for (const node of others()) runOn(node, ...inTests(inFunctions));
 }

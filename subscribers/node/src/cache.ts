@@ -1,5 +1,6 @@
+import { isOf } from "./account.js";
 import { Checks } from "./check.js";
-import { before, Deadline, type Instant, since } from "./clock.js";
+import { before, Deadline, type Instant, since, sinceAtBest } from "./clock.js";
 import { settingsOf } from "./config.js";
 import { LateError, SupersededError } from "./errors.js";
 import { Fetches } from "./fetch.js";
@@ -7,7 +8,7 @@ import { Changes } from "./onchange.js";
 import type { CacheConfig } from "./ports.js";
 import { Pushes } from "./push.js";
 import { Reporting } from "./report.js";
-import { type Entry, type Fetch, Held, isOf, type OnChange, State, type Version } from "./state.js";
+import { type Entry, type Fetch, Held, type OnChange, State, type Version } from "./state.js";
 import { Tries, type TryOptions } from "./try.js";
 import { type Ack, type Counts, InvalidationError, parseInvalidation } from "./wire.js";
 
@@ -26,6 +27,11 @@ export interface ReadOptions {
   ttl?: number | undefined;
   /** Nothing that was asked for before this read, and no falling back to it. */
   force?: boolean | undefined;
+  /**
+   * When this reader first read what by its own word: of a secret that the log does not speak of, or whose changes are only
+   * counted, it is served nothing that was asked for before that, as if the cache were its own.
+   */
+  own?: Map<string, Instant> | undefined;
 }
 
 /** One read on its way. */
@@ -86,25 +92,43 @@ export class Cache {
    * what Secrets Manager's client said.
    */
   async get(id: string, options: ReadOptions = {}): Promise<Version> {
+    const { own } = options;
     const ttl = options.ttl ?? this.state.cfg.ttl;
     if (options.force) return this.read(id, ttl, this.state.now());
-    return this.peek(id, ttl) ?? this.read(id, ttl, undefined);
+    const found = this.peek(id, ttl, own);
+    if (found !== undefined) return found;
+    if (own === undefined || this.state.entryFor(id).follows) return this.read(id, ttl, undefined);
+    return this.readOwn(id, ttl, own);
+  }
+
+  /** Reads what a reader would read if the cache were its own. */
+  private async readOwn(id: string, ttl: number, own: Map<string, Instant>): Promise<Version> {
+    const known = own.get(id);
+    const first = known ?? this.state.now();
+    own.set(id, first);
+    try {
+      return await this.read(id, ttl, first);
+    } catch (error) {
+      if (known === undefined) own.delete(id); // who asks for names that do not exist must not fill the memory
+      throw error;
+    }
   }
 
   /** Returns what get would without waiting, if there is anything. */
-  peek(id: string, ttl: number): Version | undefined {
+  peek(id: string, ttl: number, own?: Map<string, Instant>): Version | undefined {
     const { state } = this;
-    if (ttl > this.reporting.maxTtl) this.reporting.maxTtl = ttl;
     const found = state.entries.get(id);
     if (found === undefined) return undefined;
     const entry = found.alias ?? found;
+    if (ttl > entry.ttl) entry.ttl = ttl;
     const version = entry.fresh;
     if (version === undefined) return undefined;
+    if (!entry.follows && own !== undefined && !isOwnRead(own.get(id), version)) return undefined;
     const now = state.now();
     state.lastRead = now;
     const certain = !entry.tracked || state.certain(now);
     if (entry.follows && !certain) return undefined;
-    if (!isYoung(version, now, ttl) || !isOf(id, version)) return undefined;
+    if (!isYoung(version, now, ttl) || !isOf(id, version.arn)) return undefined;
     if (!certain) this.checks.start(now, false); // it is only observed: what the log tells is counted
     return version;
   }
@@ -113,6 +137,7 @@ export class Cache {
     const { state } = this;
     const { rests } = state;
     const read: Read = { id, ttl, from, rests, mine: undefined, entry: state.entryFor(id), brief: undefined };
+    read.entry.ttl = Math.max(read.entry.ttl, ttl);
     state.lastRead = state.now();
     let certain = true; // until the log could not be read: then this read goes on without it
     let again = false;
@@ -126,7 +151,7 @@ export class Cache {
         }
         const step = this.serveOrFetch(read, certain, beside);
         if (step === undefined) continue; // the check has grown old
-        if (step instanceof Held) return isOf(id, step) ? step : await this.direct(id);
+        if (step instanceof Held) return isOf(id, step.arn) ? step : await this.direct(read);
         if (!(await this.wait(read, step))) return this.fallBack(read, new LateError(id));
         const { error } = step;
         if (error === undefined) {
@@ -134,7 +159,7 @@ export class Cache {
         } else if (!(error instanceof SupersededError)) {
           // It began before the environment rested, or before this read was forced: what became of it is not its fault.
           const others = step.rests !== rests || (from !== undefined && before(step.begun, from));
-          if (again || !others) return this.fallBack(read, error, error instanceof LateError ? step.late : undefined);
+          if (again || !others) return this.fallBack(read, error, step.late);
           again = true;
         }
       }
@@ -176,23 +201,23 @@ export class Cache {
   /** What there is for a read, as far as the log does not speak against it. */
   private inMemory(read: Read, now: Instant): Held | undefined {
     const { fresh, held } = read.entry;
-    if (fresh === undefined) return this.failedLately(read, now) || this.waitedInVain(read, now) ? held : undefined;
-    return this.isWanted(read, fresh, now) ? fresh : undefined;
+    if (fresh !== undefined && this.isWanted(read, fresh, now)) return fresh;
+    return this.failedLately(read, now) || this.waitedInVain(read, now) ? held : undefined;
   }
 
   private isWanted(read: Read, version: Held, now: Instant): boolean {
     if (read.from !== undefined && before(version.sent, read.from)) return false;
     if (isYoung(version, now, read.ttl)) return true;
-    return version === read.mine && since(now, version.sent) <= this.state.cfg.fetchTimeout;
+    return version === read.mine && since(now, version.sent) <= this.state.fetchTimeoutOf(read.entry);
   }
 
   /**
    * Asks for a full ARN that is not the one of the secret now called by its name: it was deleted and created anew. The
    * answer is Secrets Manager's and is not cached.
    */
-  private async direct(id: string): Promise<Version> {
-    const { secrets, clock, fetchTimeout } = this.state.cfg;
-    const deadline = new Deadline(clock, fetchTimeout);
+  private async direct({ id, entry }: Read): Promise<Version> {
+    const { secrets, clock } = this.state.cfg;
+    const deadline = new Deadline(clock, this.state.fetchTimeoutOf(entry));
     const sent = this.state.now();
     try {
       return new Held(await deadline.run(async (signal) => secrets.get(id, {}, signal)), sent);
@@ -247,14 +272,15 @@ export class Cache {
 
   private mayFallBack(read: Read, now: Instant): boolean {
     const { held } = currentOf(read);
-    return held !== undefined && read.from === undefined && isYoung(held, now, read.ttl) && isOf(read.id, held);
+    if (held === undefined || read.from !== undefined || !isOf(read.id, held.arn)) return false;
+    return read.ttl > 0 && sinceAtBest(now, held.sent) <= read.ttl;
   }
 
   /** Whether a late answer is one to this read: a client without the log would serve it, also where nothing may be cached. */
   private isOwn(read: Read, late: Held | undefined, now: Instant): boolean {
-    if (late === undefined || !isOf(read.id, late)) return false;
+    if (late === undefined || !isOf(read.id, late.arn)) return false;
     if (read.from !== undefined && before(late.sent, read.from)) return false;
-    return since(now, late.sent) <= this.state.cfg.fetchTimeout;
+    return since(now, late.sent) <= 2 * this.state.cfg.fetchTimeout; // its own request's and that of the one after it
   }
 
   /**
@@ -299,7 +325,7 @@ export class Cache {
     this.state.entryFor(id).onChange.push(f);
   }
 
-  /** Says that the handler is wrapped with invoke, so that a push never reaches the function's own code. */
+  /** Says that every event goes through invoke, so that a push never reaches the function's own code. */
   takeInvalidations(): void {
     this.reporting.noteWrapped();
   }
@@ -311,7 +337,6 @@ export class Cache {
    */
   async invoke<R>(event: unknown, functionArn: string | undefined, handler: () => R | Promise<R>): Promise<R | Ack> {
     const { state, reporting } = this;
-    this.takeInvalidations();
     if (functionArn) reporting.function = functionArn;
     if (++state.invocations === 1) state.rests++;
     try {
@@ -345,6 +370,9 @@ export class Cache {
     this.state.clear();
   }
 }
+
+/** Whether a version was asked for at a reader's first read or later. */
+const isOwnRead = (first: Instant | undefined, version: Held): boolean => first !== undefined && !before(version.sent, first);
 
 /** Whether it is known what became of a fetch. */
 const hasEnded = (fetch: Fetch): boolean => fetch.version !== undefined || fetch.error !== undefined;

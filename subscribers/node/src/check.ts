@@ -1,5 +1,8 @@
+import { markNameless } from "./account.js";
 import { fetchesBeside, letGoOn, tellsAllSince } from "./beside.js";
+import { Breaker } from "./breaker.js";
 import { atLeastSince, before, Deadline, type Instant, since } from "./clock.js";
+import { wordOf } from "./errors.js";
 import type { Page } from "./ports.js";
 import type { Reporting } from "./report.js";
 import { type Check, type Cursor, cursorOf, type Entry, type KnownChange, sameCursor, type State } from "./state.js";
@@ -14,17 +17,11 @@ const MAX_BEHIND = 100;
  */
 export const LATE_FOR = 60_000;
 
-/** So many failed checks in a row open the breaker for so long: reads no longer wait for the log then. */
-const BREAKER_AFTER = 3;
-const BREAKER_FOR = 10_000;
-
 /** Reads the log and applies what it says. */
 export class Checks {
   /** The last rows seen, to tell a true push from a forged one. */
   private recent: Cursor[] = [];
-  /** Failed checks in a row, and when the last of them ended. */
-  private failures = 0;
-  private opened: Instant | undefined;
+  private readonly breaker = new Breaker();
   /** It was logged that the log cannot be read. */
   private told = false;
 
@@ -71,7 +68,8 @@ export class Checks {
   }
 
   private isOpen(now: Instant): boolean {
-    return this.failures >= BREAKER_AFTER && this.opened !== undefined && since(now, this.opened) < BREAKER_FOR;
+    const { checked, cfg } = this.state;
+    return (checked === undefined ? cfg.trouble.breaker : this.breaker).isOpen(now);
   }
 
   private async run(check: Check): Promise<boolean> {
@@ -88,18 +86,19 @@ export class Checks {
       }
     }
     state.check = undefined;
-    const { logger } = state.cfg;
+    const { logger, trouble } = state.cfg;
     if (error === undefined) {
       if (this.told) logger.info("the change log can be read again");
       this.told = false;
-      this.failures = 0;
+      this.breaker.succeeded();
+      trouble.breaker.succeeded();
       state.counts.checks++;
     } else {
-      this.failures++;
-      this.opened = state.now();
+      this.breaker.failed(state.now());
+      trouble.breaker.failed(state.now());
       state.counts.checkFailures++;
-      if (this.failures >= BREAKER_AFTER) state.reportDue = true;
-      this.told ||= state.warnRarely("the change log cannot be read: cached secrets are served until their TTL ends", error);
+      if (this.breaker.tripped) state.reportDue = true;
+      this.told ||= state.warnRarely("the change log cannot be read: cached secrets are served until their TTL ends", wordOf(error));
     }
     if (!check.awaited) this.reporting.start();
     return error === undefined;
@@ -230,6 +229,7 @@ export class Checks {
     const entry = state.entries.get(change.name);
     const cached = entry?.tracked === true;
     const kept = cached && keeps(entry, change);
+    markNameless(state, change, keeps);
     if (state.cfg.mode !== "on") {
       if (cached && !kept) state.invalidate(entry); // which counts only
     } else if (!cached) {

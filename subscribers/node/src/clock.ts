@@ -24,6 +24,14 @@ export function atLeastSince(later: Instant, earlier: Instant): number {
   return Math.max(0, Math.min(later.wall - earlier.wall, later.monotonic - earlier.monotonic));
 }
 
+/**
+ * The longest time that may have passed if only one of the clocks is wrong: a wall clock that went back was set, and then the
+ * other is believed. For what is served only where nothing newer can be had.
+ */
+export function sinceAtBest(later: Instant, earlier: Instant): number {
+  return Math.max(later.wall - earlier.wall, later.monotonic - earlier.monotonic);
+}
+
 /** Whether a was read before b, by the clock that never goes back. */
 export const before = (a: Instant, b: Instant): boolean => a.monotonic < b.monotonic;
 
@@ -60,13 +68,22 @@ export class TimeoutError extends Error {
 }
 
 /**
+ * How often a loop that was blocked must come round before a deadline has passed, and how long after one another at least, in
+ * milliseconds. Only then is read what lies in the sockets, and an answer on a new connection needs several rounds: name,
+ * connection, TLS and answer.
+ */
+const ROUNDS = 5;
+const A_ROUND = 10;
+
+/**
  * Bounds requests together: what has not been answered ms milliseconds after it was made fails with a TimeoutError, also
- * where whoever was asked ignores the signal. What answers later still is dropped.
+ * where whoever was asked ignores the signal. What answers later still is dropped. Where the function's own code has blocked
+ * the loop, what came meanwhile still counts as in time. After Infinity it never passes.
  */
 export class Deadline {
   private readonly controller = new AbortController();
   private readonly passed: Promise<never>;
-  private readonly cancel: () => void;
+  private cancel: () => void;
 
   constructor(clock: Clock, ms: number) {
     let fail: (error: Error) => void = () => {};
@@ -74,11 +91,16 @@ export class Deadline {
       fail = reject;
     });
     this.passed.catch(() => {}); // nobody may be waiting when it passes
-    this.cancel = clock.after(ms, () => {
+    const due = clock.monotonic() + ms;
+    const pass = (): void => {
       const error = new TimeoutError(`no answer within ${ms} ms`);
       fail(error); // before the abort: its own error says less
       this.controller.abort(error);
-    });
+    };
+    const goOn = (rounds: number): void => {
+      this.cancel = rounds === 0 ? clock.after(0, pass) : clock.after(A_ROUND, () => goOn(rounds - 1));
+    };
+    this.cancel = ms === Infinity ? () => {} : clock.after(ms, () => goOn(clock.monotonic() - due > A_ROUND ? ROUNDS : 0));
   }
 
   async run<T>(request: (signal: AbortSignal) => Promise<T>): Promise<T> {

@@ -1,3 +1,4 @@
+import { Trouble } from "./breaker.js";
 import { systemClock } from "./clock.js";
 import type { CacheConfig, Clock, Log, Logger, Mode, Reports, Secrets } from "./ports.js";
 
@@ -20,6 +21,7 @@ export interface Settings {
   secrets: Secrets;
   reports: Reports | undefined;
   reportAfter: number;
+  trouble: Trouble;
   clock: Clock;
   logger: Logger;
   function: { arn?: string; version?: string; logStream?: string };
@@ -40,6 +42,7 @@ export function settingsOf(cfg: CacheConfig): Settings {
     secrets: cfg.secrets,
     reports: cfg.reports,
     reportAfter: cfg.reportAfter ?? 0,
+    trouble: cfg.trouble ?? new Trouble(),
     clock: cfg.clock ?? systemClock,
     logger: unfailing(cfg.logger ?? console),
     function: cfg.function ?? {},

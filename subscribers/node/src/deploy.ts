@@ -1,3 +1,5 @@
+import { readEnvironment } from "./environment.js";
+
 /** What a deployed function needs of the broadcaster, said once: sst.ts and cdk.ts only hand it to their tool. */
 
 /** Which domain's change log a function follows, and how. */
@@ -96,7 +98,7 @@ export function plan(caller: string, options: BroadcastOptions): Plan {
 /** What a function may not say differently: it would be allowed to read one table and told to read another. */
 const fixed = ["SECRET_BROADCAST_TABLE", "SECRET_BROADCAST_REPORTS_TABLE", "SECRET_BROADCAST_ENV", "SECRET_BROADCAST_DOMAIN"];
 
-/** Returns in what the variables that a function sets itself contradict the plan, if they do. */
+/** Returns what is wrong with the variables that a function sets itself: they contradict the plan, or no client takes them. */
 export function contradiction({ variables }: Plan, own: Record<string, unknown>): string | undefined {
   for (const name of fixed) {
     const value = own[name];
@@ -104,7 +106,10 @@ export function contradiction({ variables }: Plan, own: Record<string, unknown>)
       return `has ${name} set to ${show(value)}, where ${show(variables[name] ?? "")} is meant: a function follows one domain's log; apply this to the functions of ${variables["SECRET_BROADCAST_DOMAIN"]} only`;
     }
   }
-  return undefined;
+  const known = Object.entries(own).filter(([name, value]) => name.startsWith("SECRET_BROADCAST_") && typeof value === "string");
+  const service = { POWERTOOLS_SERVICE_NAME: "any" }; // Lambda tells the function's name
+  const { problems } = readEnvironment({ ...variables, ...service, ...(Object.fromEntries(known) as Record<string, string>) });
+  return problems.length > 0 ? `would not follow the log: ${problems.join("; ")}` : undefined;
 }
 
 /** A function that does not report is not pushed to, so the two options exclude each other. */

@@ -122,6 +122,7 @@ function checkEveryOf(text: string, problems: string[]): number | undefined {
     problems.push(
       `${CHECK_EVERY} is ${every}ms, in which a check of the log may not be done: set it to ${least}ms or more`,
     );
+    return undefined; // no Cache is made with it
   }
   return every;
 }
@@ -141,12 +142,13 @@ function seconds(text: string): number | undefined {
 
 const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
-/** A duration as Go writes it, such as 1500ms or 1m30s, in milliseconds. */
+/** A duration as Go writes it, such as 1500ms or 1m30s, in milliseconds; at most ten years of them. */
 function duration(text: string): number | undefined {
   const parts = /^([+-]?)((?:\d+\.?\d*|\.\d+)(?:ms|s|m|h))+$/.exec(text);
   if (parts === null) return undefined;
   let sum = 0;
   for (const [, n, unit] of text.matchAll(/(\d+\.?\d*|\.\d+)(ms|s|m|h)/g)) sum += Number(n) * (UNITS[unit as string] as number);
+  if (sum > LONGEST * 1000) return undefined;
   return parts[1] === "-" ? -sum : sum;
 }
 

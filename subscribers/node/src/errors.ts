@@ -31,3 +31,6 @@ export class SupersededError extends Error {
 /** Whatever was thrown, as an Error. What is none is not quoted: it might be anything. */
 export const errorOf = (thrown: unknown): Error =>
   thrown instanceof Error ? thrown : new Error(`something that is no Error was thrown: a ${typeof thrown}`);
+
+/** An error of the tables, which are never given a secret's value, for the log. */
+export const wordOf = (error: unknown): { error: string } => ({ error: error instanceof Error ? error.message : String(error) });

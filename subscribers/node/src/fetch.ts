@@ -1,3 +1,4 @@
+import { accountOf, isOf, learnAccount, nameIn, resolve } from "./account.js";
 import { ageAt, LATE_FOR } from "./check.js";
 import { Deadline, type Instant, pause, since } from "./clock.js";
 import { DeletedError, errorOf, isDeleted, isNotFound, LateError, SupersededError } from "./errors.js";
@@ -34,6 +35,7 @@ export class Fetches {
       const fetch: Fetch = {
         id: entry.name || id, // by name once it is known, since after delete and recreate the old ARN misleads
         name: entry.name,
+        arn: "",
         generation: entry.generation,
         marks: state.marks,
         rests: state.rests,
@@ -56,7 +58,7 @@ export class Fetches {
     for (let n = 0; ; n++) {
       if ((await this.try(entry, fetch, n)) === "ended") return;
       if (n >= LAST_TRY && (await this.isStillLate(entry, fetch))) {
-        this.giveUp(entry, fetch);
+        this.giveUp(entry, fetch, new LateError(fetch.id));
         return;
       }
       const ms = LATE_RETRIES[n] ?? 0;
@@ -84,11 +86,11 @@ export class Fetches {
 
     state.counts.fetches++;
     if (this.isSuperseded(entry, fetch)) return this.supersede(entry, fetch);
-    if (got !== undefined) fetch.name = got.name;
+    if (got !== undefined && entry.tracked) [fetch.name, fetch.arn] = [got.name, got.arn];
     // What was young enough to judge by when the request was sent still is.
     const known = state.known.get(fetch.name) ?? fetch.known;
     const gone = isNotFound(error) || isDeleted(error);
-    if (error !== undefined && !gone) return this.fail(entry, fetch, error);
+    if (error !== undefined && !gone) return fetch.late === undefined ? this.fail(entry, fetch, error) : this.giveUp(entry, fetch, error);
     if (known !== undefined && makesLate(known, got, fetch.sent) && !(gone && n >= LAST_TRY && !fetch.late)) {
       state.counts.lateAnswers++;
       if (got !== undefined && !forbidsLate(known, state.now())) fetch.late = new Held(got, fetch.sent);
@@ -97,6 +99,7 @@ export class Fetches {
     if (got === undefined) {
       entry.held = undefined; // Secrets Manager's word about what is current now, however it was asked; never cached
       entry.fresh = undefined;
+      fetch.late = undefined;
       return this.fail(entry, fetch, error as Error);
     }
     await this.install(entry, fetch, got);
@@ -110,20 +113,42 @@ export class Fetches {
    */
   private async get(entry: Entry, fetch: Fetch, versionId: string | undefined): Promise<{ got?: Fetched; error?: Error }> {
     const { state } = this;
-    const { secrets, clock, fetchTimeout } = state.cfg;
+    const { clock } = state.cfg;
     for (;;) {
-      const deadline = new Deadline(clock, fetchTimeout);
+      const deadline = new Deadline(clock, state.fetchTimeoutOf(entry));
       const { rests } = state;
       this.noteSent(entry, fetch);
       try {
-        const version = versionId === undefined ? {} : { id: versionId };
-        return { got: await deadline.run(async (signal) => secrets.get(fetch.id, version, signal)) };
+        return { got: await deadline.run(async (signal) => this.request(entry, fetch, versionId, signal)) };
       } catch (error) {
         if (state.rests === rests) return { error: errorOf(error) };
       } finally {
         deadline.end();
       }
     }
+  }
+
+  /** Asks for what a fetch is of, and on the way learns which account names are looked up in. */
+  private async request(entry: Entry, fetch: Fetch, versionId: string | undefined, signal: AbortSignal): Promise<Fetched> {
+    const { state } = this;
+    const { secrets } = state.cfg;
+    const { id } = fetch;
+    const version = versionId === undefined ? {} : { id: versionId };
+    const name = nameIn(id);
+    if (name === id || !entry.follows || state.account !== "") {
+      const got = await secrets.get(id, version, signal);
+      if (name === id) learnAccount(state, got.arn);
+      return got;
+    }
+    try {
+      const got = await secrets.get(name, version, signal);
+      learnAccount(state, got.arn);
+      if (isOf(id, got.arn)) return got;
+      if (accountOf(id) !== accountOf(got.arn)) throw new SupersededError(id); // as its entry is now
+    } catch (error) {
+      if (signal.aborted || error instanceof SupersededError) throw error;
+    }
+    return secrets.get(id, version, signal);
   }
 
   /** Notes when a request is sent, and beside which check. */
@@ -137,7 +162,8 @@ export class Fetches {
 
   /** Whether the entry was marked while the fetch was on its way. */
   private isSuperseded(entry: Entry, fetch: Fetch): boolean {
-    return entry.generation !== fetch.generation || (entry.name === "" && this.state.marks !== fetch.marks);
+    if (entry.generation !== fetch.generation) return true;
+    return entry.tracked && entry.name === "" && this.state.marks !== fetch.marks; // as far as is known of its name
   }
 
   private supersede(entry: Entry, fetch: Fetch): "ended" {
@@ -147,25 +173,22 @@ export class Fetches {
   }
 
   /**
-   * Ends a fetch that got late answers only. Where nothing is held, or nothing that may still be served, the last of them
-   * is better than nothing: it is what a client without the log would serve.
+   * Ends a fetch that got late answers only, and perhaps an error at last. Where nothing is held, or nothing that may still be
+   * served, the last answer is better than nothing: it is what a client without the log would serve.
    */
-  private giveUp(entry: Entry, fetch: Fetch): void {
+  private giveUp(entry: Entry, fetch: Fetch, error: Error): "ended" {
     const { state } = this;
-    if (this.isSuperseded(entry, fetch)) {
-      this.supersede(entry, fetch);
-      return;
-    }
+    if (this.isSuperseded(entry, fetch)) return this.supersede(entry, fetch);
     endFetch(entry, fetch);
     // By name, where the log's changes reach it.
-    const target = entry.name === "" && fetch.name !== "" ? this.resolve(entry, fetch.name) : entry;
+    const target = resolve(state, entry, fetch.name, fetch.arn);
     const known = state.known.get(fetch.name) ?? fetch.known;
     if (known !== undefined && forbidsLate(known, state.now())) {
-      this.fail(target, fetch, new DeletedError(fetch.id));
-      return;
+      fetch.late = undefined;
+      return this.fail(target, fetch, new DeletedError(fetch.id));
     }
     if (fetch.late !== undefined && !this.heldIsBetter(target.held, fetch.late)) target.held = fetch.late;
-    this.fail(target, fetch, new LateError(fetch.id));
+    return this.fail(target, fetch, error);
   }
 
   /** Whether what is held is better to fall back to than a late answer. */
@@ -176,7 +199,7 @@ export class Fetches {
   /** Puts a fetched version into its entry and returns what the reads that wait for it wait for then. */
   private install(entry: Entry, fetch: Fetch, got: Fetched): Promise<unknown> | undefined {
     endFetch(entry, fetch);
-    const target = entry.name === "" ? this.resolve(entry, got.name) : entry;
+    const target = resolve(this.state, entry, got.name, got.arn);
     const version = new Held(got, fetch.sent);
     fetch.version = version;
     target.held = version;
@@ -198,6 +221,7 @@ export class Fetches {
   private replaced(entry: Entry, version: Held): void {
     if (entry.rejected === undefined || entry.rejected.id === version.id) return;
     entry.rejected = undefined;
+    if (entry.name === "") return; // another account's, perhaps: what is known is known by the own account's names
     const { known } = this.state;
     const before = known.get(entry.name);
     if (before !== undefined && before.at >= version.created) return;
@@ -208,16 +232,6 @@ export class Fetches {
       age: 0,
       anchor: version.sent, // the next check dates it by the log's clock
     });
-  }
-
-  /** Makes the entry of an ARN an alias of the entry by name. */
-  private resolve(entry: Entry, name: string): Entry {
-    const byName = this.state.entryFor(name);
-    if (byName === entry) return entry;
-    byName.onChange.push(...entry.onChange);
-    entry.onChange = [];
-    entry.alias = byName;
-    return byName;
   }
 
   /** Ends a fetch that gave no usable value. */

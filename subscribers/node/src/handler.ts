@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 
-import { invoke, noteWrapped } from "./process.js";
+import { markWrapped } from "./invoked.js";
+import { invoke } from "./process.js";
 
 /** What this module reads of a Lambda context. */
 interface InvocationContext {
@@ -26,7 +27,6 @@ interface ResponseStream {
  */
 export function withInvalidation<H extends AnyHandler>(handler: H): H {
   mustBeFunction(handler, "withInvalidation", "check what it is called with");
-  noteWrapped();
   return wrap(handler) as H;
 }
 
@@ -36,6 +36,7 @@ function wrap(handler: AnyHandler): AnyHandler {
     const how = STREAMING in wrapped ? stream : buffer;
     return how((...args) => handler.apply(this, args), handler.length, event, rest);
   };
+  markWrapped(wrapped);
   carryOver(handler, wrapped);
   return wrapped;
 }
@@ -61,19 +62,22 @@ type Invocation = (call: AnyHandler, parameters: number, event: unknown, rest: u
 const buffer: Invocation = (call, parameters, event, rest) => {
   const [context, third] = rest;
   const hasCallback = typeof third === "function" || (third === undefined && parameters >= 3);
-  return invoke(event, arnOf(context), () => (hasCallback ? callWithCallback(call, event, context) : call(event, ...rest)));
+  return invoke(event, arnOf(context), () => (hasCallback ? callWithCallback(call, parameters, event, context) : call(event, ...rest)));
 };
 
-/** As the runtimes up to Node 22 do: the answer is a promise's, or the callback's, or there is none and nothing left to do. */
-async function callWithCallback(call: AnyHandler, event: unknown, context: unknown): Promise<unknown> {
-  let callback = (_error: unknown, _result: unknown) => {};
+/**
+ * As the runtimes up to Node 22 do: the answer is the callback's or a promise's, whichever comes first, or there is none and
+ * nothing left to do. What else a handler returns is no answer, unless it declares no callback: Node 24 would send that.
+ */
+async function callWithCallback(call: AnyHandler, parameters: number, event: unknown, context: unknown): Promise<unknown> {
   let nothingLeft = () => {};
   const answer = new Promise((resolve, reject) => {
-    callback = (error, result) => (error ? reject(error) : resolve(result));
     nothingLeft = () => resolve(undefined);
+    const callback = (error: unknown, result: unknown) => (isNothing(error) ? resolve(result) : reject(error));
+    const returned: unknown = call(event, context, callback); // what it throws after an answer is lost, as in the runtime
+    if (isThenable(returned)) returned.then(resolve, reject);
+    else if (returned !== undefined && parameters < 3) resolve(returned);
   });
-  const returned: unknown = call(event, context, callback);
-  if (returned !== undefined) return Promise.race([answer, returned]); // a callback that was called first counts
   process.once("beforeExit", nothingLeft);
   try {
     return await answer;
@@ -81,6 +85,11 @@ async function callWithCallback(call: AnyHandler, event: unknown, context: unkno
     process.off("beforeExit", nothingLeft);
   }
 }
+
+const isNothing = (value: unknown): boolean => value === undefined || value === null;
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  !isNothing(value) && typeof (value as { then?: unknown }).then === "function";
 
 const stream: Invocation = async (call, _parameters, event, rest) => {
   const [out, context] = rest;
@@ -111,10 +120,9 @@ export interface InvalidationMiddleware {
 
 /**
  * The Middy middleware that does what withInvalidation does. Use it first: an invalidation ends there, before a middleware
- * that would not know what to make of it.
+ * that would not know what to make of it. And on the handler that Lambda calls, not on one that a router calls.
  */
 export function invalidation(): InvalidationMiddleware {
-  noteWrapped();
   // A later middleware may end an invocation early, and then neither after nor onError is called.
   const ends = new WeakMap<MiddyRequest, () => Promise<void>>();
   let last: MiddyRequest | undefined; // where one begins after the other has ended
@@ -137,10 +145,11 @@ export function invalidation(): InvalidationMiddleware {
       const isOwn = new Promise<true>((resolve) => {
         begun = () => resolve(true);
       });
-      const invocation = invoke(request.event, arnOf(request.context), () => {
+      const own = (): Promise<void> => {
         begun();
         return handled;
-      });
+      };
+      const invocation = invoke(request.event, arnOf(request.context), own, true);
       const first = await Promise.race([isOwn, invocation]);
       if (first !== true) return streamable(first);
       ends.set(request, async () => {
@@ -173,7 +182,6 @@ export function invalidationHandler() {
     const method: unknown = typeof at === "object" ? target : descriptor?.value;
     const name = typeof at === "object" ? at.name : at;
     mustBeFunction(method, "invalidationHandler", `decorate a method, which ${String(name)} is not`);
-    noteWrapped();
     const wrapped = wrap(method as AnyHandler);
     return descriptor === undefined ? wrapped : { ...descriptor, value: wrapped };
   };

@@ -1,3 +1,4 @@
+import type { Trouble } from "./breaker.js";
 import type { Counts, Report, Row } from "./wire.js";
 
 /** What the cache asks of the world. Nothing here knows AWS: aws.ts fills it in a Lambda function, tests fill it themselves. */
@@ -79,6 +80,8 @@ export interface CacheConfig {
   reports?: Reports;
   /** How long after it was made a Cache must still be read to report at all; 0 if absent. */
   reportAfter?: number;
+  /** Its own if absent. */
+  trouble?: Trouble;
   clock?: Clock;
   logger?: Logger;
   function?: { arn?: string; version?: string; logStream?: string };

@@ -1,8 +1,10 @@
 import { SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 
 import { ChangeLog, ReportsTable, SecretsManager } from "./aws.js";
+import { Trouble } from "./breaker.js";
 import { Cache } from "./cache.js";
 import { type Environment, readEnvironment } from "./environment.js";
+import { isInvoked } from "./invoked.js";
 import { CLIENT } from "./state.js";
 import { Tables } from "./tables.js";
 import { type Ack, type Outcome, parseInvalidation, type SecretOutcome } from "./wire.js";
@@ -18,13 +20,18 @@ interface Shared {
   readonly environment: Environment;
   readonly caches: WeakMap<SecretsManagerClient, Cache>;
   readonly references: Set<WeakRef<Cache>>;
+  /** What goes wrong with its tables. */
+  readonly trouble: Trouble;
   client: SecretsManagerClient | undefined;
   /** The shared client's Cache, while no provider has asked for one: the first takes it over, or takes its place. */
   early: Cache | undefined;
   /** Some provider has asked for one. */
   claimed: boolean;
-  wrapped: boolean;
+  /** Whether the handler that Lambda calls answers invalidations; undefined until a wrapped one has been called. */
+  wrapped: boolean | undefined;
 }
+
+const NOT_INVOKED = "the handler that Lambda calls is not the one that is wrapped: no push will come; wrap that one, as the outermost";
 
 /** How long a Cache that is not its process's first must have been in use before it reports, in milliseconds. */
 const LASTING = 10_000;
@@ -43,7 +50,7 @@ function shared(): Shared {
     } else if (environment.mode === "off") {
       console.info("the change log is not followed: secrets are cached for their TTL only", { why: offBecause(environment) });
     }
-    place[KEY] = { environment, caches: new WeakMap(), references: new Set(), client: undefined, early: undefined, claimed: false, wrapped: false };
+    place[KEY] = { environment, caches: new WeakMap(), references: new Set(), trouble: new Trouble(), client: undefined, early: undefined, claimed: false, wrapped: undefined };
   }
   return place[KEY];
 }
@@ -85,6 +92,7 @@ function makeCache(process: Shared, client: SecretsManagerClient, owned: boolean
     ...(mode === "off" ? {} : { log: new ChangeLog(tables, table) }),
     ...(mode === "off" || reportsTable === "" ? {} : { reports: new ReportsTable(tables, reportsTable) }),
     reportAfter,
+    trouble: process.trouble,
     function: environment.function,
   });
   if (process.wrapped) cache.takeInvalidations();
@@ -113,22 +121,26 @@ function forget(process: Shared, cache: Cache): void {
   if (process.client !== undefined) process.caches.delete(process.client);
 }
 
-/** Says that the handler answers invalidations: what is reported from now on says so. */
-export function noteWrapped(): void {
-  const process = shared();
-  process.wrapped = true;
-  for (const cache of living(process)) cache.takeInvalidations();
+/** Finds out whether every event of this function comes through a wrapped handler: what is reported from then on says so. */
+async function findOut(process: Shared, middy: boolean): Promise<void> {
+  process.wrapped = false;
+  process.wrapped = await isInvoked(middy);
+  if (process.wrapped) for (const cache of living(process)) cache.takeInvalidations();
+  else console.info(NOT_INVOKED, { handler: globalThis.process.env["_HANDLER"] });
 }
 
-/** Runs one invocation of a wrapped handler with every Cache of this process. */
+/** Runs one invocation of a wrapped handler, or of one with the middleware, with every Cache of this process. */
 export async function invoke<R>(
   event: unknown,
   functionArn: string | undefined,
   handler: () => R | Promise<R>,
+  middy = false,
 ): Promise<R | Ack> {
   const process = shared();
+  const { mode, reportsTable } = process.environment;
   const isOurs = parseInvalidation(event) !== undefined;
-  if (process.environment.mode === "off" && !isOurs) return handler();
+  if (mode === "off" && !isOurs) return handler();
+  if (process.wrapped === undefined && mode !== "off" && reportsTable !== "") void findOut(process, middy);
   const caches = living(process);
   if (caches.length === 0 && (isOurs || !process.claimed)) {
     process.early = makeCache(process, sharedClient() ?? new SecretsManagerClient({}), true, 0);
@@ -138,12 +150,13 @@ export async function invoke<R>(
     const acks = await Promise.all(caches.map((cache) => cache.invoke(event, functionArn, unreachable)));
     return acks.reduce(merge);
   }
-  // Each around the next: all see the same invocation begin and end.
-  const run = caches.reduce<() => Promise<R | Ack>>(
-    (next, cache) => () => cache.invoke(event, functionArn, next) as Promise<R | Ack>,
-    async () => handler(),
-  );
-  return run();
+  // All see the same invocation begin, and what is on its way at its end is waited for together.
+  let begin = () => {};
+  const answer = new Promise<void>((resolve) => (begin = resolve)).then(handler);
+  const ends = caches.map((cache) => cache.invoke(event, functionArn, () => answer));
+  begin();
+  await Promise.allSettled(ends);
+  return answer;
 }
 
 function unreachable(): never {

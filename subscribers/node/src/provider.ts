@@ -1,5 +1,5 @@
 import { BaseProvider, DEFAULT_PROVIDERS, GetOptions } from "@aws-lambda-powertools/parameters/base";
-import { TransformParameterError } from "@aws-lambda-powertools/parameters/errors";
+import { ParameterNotFoundError, TransformParameterError } from "@aws-lambda-powertools/parameters/errors";
 import type { SecretsProvider } from "@aws-lambda-powertools/parameters/secrets";
 import type {
   GetMaybeUndefined,
@@ -15,6 +15,7 @@ import {
 
 import { isOther } from "./aws.js";
 import type { Cache } from "./cache.js";
+import type { Instant } from "./clock.js";
 import { Pinned } from "./pinned.js";
 import { cacheOf, sharedClient } from "./process.js";
 import type { OnChange, Version } from "./state.js";
@@ -61,6 +62,10 @@ const Base = BaseProvider as unknown as typeof SecretsProvider;
  */
 export class InvalidatingSecretsProvider extends Base {
   private readonly cache: Cache;
+  /** When this provider first read what: what another fetched before that is not served where the log is not followed. */
+  private readonly own = new Map<string, Instant>();
+  /** What a subclass's own _get made of a version, by transform. */
+  private readonly overridden = new WeakMap<Version, Map<string, unknown>>();
   private readonly pinned = new Pinned();
   /** How often pinned was cleared: what was asked for before must not refill it. */
   private clears = 0;
@@ -87,17 +92,21 @@ export class InvalidatingSecretsProvider extends Base {
       SecretsGetOutput<ExplicitUserProvidedType, InferredFromOptionsType>,
       InferredFromOptionsType
     >;
-    if (options?.sdkOptions !== undefined && isPinned(options.sdkOptions)) {
+    if (options?.sdkOptions && isPinned(options.sdkOptions)) {
       return (await this.getPinned(name, options)) as Output;
     }
     const ttl = ttlOf(options);
     const transform = options?.transform;
     if (options?.forceFetch !== true) {
-      const version = this.cache.peek(name, ttl);
+      const version = this.cache.peek(name, ttl, this.own);
       if (version !== undefined && version.value !== "") {
-        if (transform === undefined) return version.value as Output;
-        const made = version.transforms.get(memoKey(transform, name));
+        if (transform === undefined && !this.isOverridden) return version.value as Output;
+        const made = this.madeOf(version).get(memoKey(transform, name));
         if (made !== undefined) return made as Output;
+      }
+      if (this.isOverridden) {
+        const kept = this.pinned.get(JSON.stringify([name, transform]));
+        if (kept !== undefined) return kept as Output;
       }
     }
     const passage: Passage = {
@@ -110,10 +119,23 @@ export class InvalidatingSecretsProvider extends Base {
 
   private async through(name: string, passage: Passage, options?: SecretsGetOptions): Promise<unknown> {
     const value = await this.uncached(name, { ...options, [PASSAGE]: passage });
-    if (options?.transform !== undefined && passage.version !== undefined && value !== undefined) {
-      passage.version.transforms.set(memoKey(options.transform, name), value);
-    }
+    if (value === undefined || (options?.transform === undefined && !this.isOverridden)) return value;
+    const transform = options?.transform;
+    if (passage.version !== undefined) this.madeOf(passage.version).set(memoKey(transform, name), value);
+    else this.pinned.set(JSON.stringify([name, transform]), value, passage.ttl / 1000); // its _get asked somebody else
     return value;
+  }
+
+  private get isOverridden(): boolean {
+    return this._get !== InvalidatingSecretsProvider.prototype._get;
+  }
+
+  /** What has been made of a version: by transforms for all providers, by a subclass's own _get for this one. */
+  private madeOf(version: Version): Map<string, unknown> {
+    if (!this.isOverridden) return version.transforms;
+    let made = this.overridden.get(version);
+    if (made === undefined) this.overridden.set(version, (made = new Map()));
+    return made;
   }
 
   /** Lets Powertools' own get do with a value what it does: transforms, errors, what is missing. It is not to cache it. */
@@ -154,10 +176,11 @@ export class InvalidatingSecretsProvider extends Base {
         const got = await this.client.send(new GetSecretValueCommand({ ...sdkOptions, SecretId: name }));
         return got.SecretString || got.SecretBinary;
       }
-      passage.version ??= await this.cache.get(name, { ttl: passage.ttl, force: passage.force });
+      passage.version ??= await this.cache.get(name, { ttl: passage.ttl, force: passage.force, own: this.own });
       const { value } = passage.version;
       return value === "" ? undefined : value;
     } catch (error) {
+      if (throwOnMissing === true && !isName(name)) throw new ParameterNotFoundError((error as Error).message);
       if (throwOnMissing === true && (error as Error).name === "ResourceNotFoundException") return undefined;
       throw isOther(error) ? error.original : error;
     }
@@ -176,6 +199,7 @@ export class InvalidatingSecretsProvider extends Base {
   override clearCache(): void {
     super.clearCache();
     this.pinned.clear();
+    this.own.clear();
     this.clears++;
     this.cache.clear();
   }
@@ -227,8 +251,10 @@ function ttlOf(options?: { maxAge?: number }): number {
   return Number.isNaN(maxAge) ? Infinity : maxAge * 1000;
 }
 
+const isName = (name: unknown): boolean => typeof name === "string" && name !== "";
+
 function mustBeName(name: unknown, what: string): void {
-  if (typeof name === "string" && name !== "") return;
+  if (isName(name)) return;
   const found = name === "" ? "an empty string" : name === null ? "null" : typeof name;
   throw new TypeError(`${what} needs the secret's name or ARN, not ${found}: look where the name comes from, such as an environment variable`);
 }
@@ -238,8 +264,8 @@ function isPinned({ VersionId, VersionStage }: Partial<GetSecretValueCommandInpu
 }
 
 /** Powertools' auto looks at what the name ends in. */
-function memoKey(transform: string, name: string): string {
-  const kind = transform.toLowerCase();
+function memoKey(transform: string | undefined, name: string): string {
+  const kind = transform?.toLowerCase() ?? "";
   return kind === "auto" ? `auto:${name}` : kind;
 }
 

@@ -72,8 +72,7 @@ export class Pushes {
     ack.revision = revision;
     if (hash !== "") ack.hash = hash;
     if (this.checks.hasSeen(cursorOf(detail))) {
-      const secrets: SecretOutcome[] = [];
-      for (const change of detail.changes) secrets.push(await this.settle(change));
+      const secrets = await Promise.all(detail.changes.map((change) => this.settle(change)));
       if (secrets.length > 0) ack.secrets = secrets;
     }
     if (!read) ack.problem = PROBLEM_LOG;

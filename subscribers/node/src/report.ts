@@ -1,4 +1,5 @@
 import { Deadline, type Instant, since } from "./clock.js";
+import { wordOf } from "./errors.js";
 import { CLIENT, type Entry, newId, type State } from "./state.js";
 import { type Ack, REASON_NOT_FETCHED, type Report, SCHEMA, type SecretOutcome } from "./wire.js";
 
@@ -20,7 +21,6 @@ export class Reporting {
   function: string;
   /** The handler is wrapped, so that a push never reaches the function's own code. */
   private takesInvalidations = false;
-  maxTtl = 0;
   /** Resolves when the report on its way has been written or has failed; undefined without one. */
   sending: Promise<void> | undefined;
   private environmentId = "";
@@ -72,7 +72,7 @@ export class Reporting {
       const { state } = this;
       state.reportDue = true; // the next one tells it all again
       state.counts.reportFailures++;
-      this.told ||= state.warnRarely("reports cannot be written: the status lacks this environment, and no push comes", error);
+      this.told ||= state.warnRarely("reports cannot be written: the status lacks this environment, and no push comes", wordOf(error));
     } finally {
       deadline.end();
       this.sending = undefined;
@@ -84,7 +84,9 @@ export class Reporting {
     const { cfg, cursor, counts, entries } = this.state;
     const secrets: SecretOutcome[] = [];
     let complete = true;
+    let maxTtl = cfg.ttl;
     for (const entry of new Set(entries.values())) {
+      maxTtl = Math.max(maxTtl, entry.ttl);
       if (entry.name === "" || !entry.tracked || entry.lastId === "") continue;
       if (entry.held !== undefined && entry.fresh === undefined && entry.failed === undefined) {
         complete = false; // marked; the next report tells what became of it
@@ -110,7 +112,7 @@ export class Reporting {
       revision: cursor.revision,
       ...given("hash", cursor.hash),
       checkEverySeconds: cfg.checkEvery / 1000,
-      maxTtlSeconds: Math.min(Math.max(cfg.ttl, this.maxTtl), LONGEST_TTL) / 1000,
+      maxTtlSeconds: Math.min(maxTtl, LONGEST_TTL) / 1000,
       ...(secrets.length > 0 ? { secrets } : {}),
       counts: { ...counts },
     };

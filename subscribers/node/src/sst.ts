@@ -97,7 +97,8 @@ function isPushed(push: boolean | readonly string[], name: string, handler: unkn
 /**
  * A table that was given by name is this account's, in the function's Region. SST does not tell either here, so the
  * condition says it: no policy variable may stand in an ARN's account
- * (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html).
+ * (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html). A wildcard may stand in any part but
+ * the service, so in the partition too (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html).
  */
 function permission({ action, table }: Grant): object {
   if (table.arn) {

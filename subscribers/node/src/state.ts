@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 
+import { accountOf, isArn, nameIn } from "./account.js";
 import { type Instant, since, systemClock } from "./clock.js";
 import type { Settings } from "./config.js";
 import type { Fetched } from "./ports.js";
@@ -66,7 +67,10 @@ export type OnChange = (version: Version) => void | Promise<void>;
 
 /** What is known of one secret's AWSCURRENT. */
 export interface Entry {
-  /** The secret's name; empty for an entry that was asked for by an ARN whose name is not known yet. */
+  /**
+   * The secret's name; empty for an entry that was asked for by an ARN: its name is not known yet, or it is of another
+   * account's secret.
+   */
   readonly name: string;
   /** The log speaks of this secret. Any other has the TTL only. */
   readonly tracked: boolean;
@@ -74,7 +78,7 @@ export interface Entry {
   readonly follows: boolean;
   /** What may be served; undefined while there is nothing or it is marked for refetch. */
   fresh?: Held | undefined;
-  /** The entry by name, once the first answer to an ARN has told it. */
+  /** The entry that has taken this one's place: the one by name, once the first answer to an ARN has told it. */
   alias?: Entry;
   /** What was fetched last, also while marked; undefined once evicted. */
   held?: Held | undefined;
@@ -99,6 +103,8 @@ export interface Entry {
   refused: string;
   /** It was logged that a newer version cannot be fetched. */
   told: boolean;
+  /** The longest that a read of it has accepted. */
+  ttl: number;
   onChange: OnChange[];
   /** Resolves when onChange has been told of all there is to tell; undefined unless it is being told. */
   telling?: Promise<void> | undefined;
@@ -110,8 +116,9 @@ export interface Entry {
 export interface Fetch {
   /** What is asked for: a name, or the ARN that was read. */
   readonly id: string;
-  /** The secret's name; empty until the first answer to an ARN has told it. */
+  /** The secret's; empty until the first answer to an ARN has told them. */
   name: string;
+  arn: string;
   /** The entry's when it began. */
   generation: number;
   /** The state's when it began: for an entry whose name is not known yet. */
@@ -131,8 +138,8 @@ export interface Fetch {
   beside?: Check | undefined;
   /** The newest change when it was sent, or when a check landed after that. */
   known?: KnownChange | undefined;
-  /** The last answer that was of before a known change. */
-  late?: Held;
+  /** The last answer that was of before a known change, while it is better than none. */
+  late?: Held | undefined;
 
   version?: Held;
   error?: Error;
@@ -181,11 +188,10 @@ export interface KnownChange {
   readonly anchor: Instant;
 }
 
-/** How often it is logged at the most that something fails that may come and go, in milliseconds. */
-const WARN_EVERY = 60_000;
-
 /** Everything that a Cache knows, and what is done with one entry. Nothing here waits. */
 export class State {
+  /** The one that names are looked up in; empty until an answer has told it. */
+  account = "";
   readonly entries = new Map<string, Entry>();
   /** The newest change of each name, for as long as late answers are to be expected. */
   readonly known = new Map<string, KnownChange>();
@@ -218,8 +224,6 @@ export class State {
   /** Something new is to be reported. */
   reportDue = false;
   private readonly prefix: string;
-  private toldOutside = false;
-  private readonly warned = new Map<string, Instant>();
 
   constructor(readonly cfg: Settings) {
     this.prefix = namePrefix(cfg.env, cfg.domain);
@@ -237,6 +241,11 @@ export class State {
     return this.checked !== undefined && since(now, this.checked) <= this.cfg.checkEvery;
   }
 
+  /** How long one call to Secrets Manager may take: where changes are not followed, as long as its client allows. */
+  fetchTimeoutOf(entry: Entry): number {
+    return entry.follows ? this.cfg.fetchTimeout : Infinity;
+  }
+
   /** The entry of a name or an ARN, made if absent; by name once that is known. */
   entryFor(id: string): Entry {
     let entry = this.entries.get(id);
@@ -251,6 +260,7 @@ export class State {
         verified: "",
         refused: "",
         told: false,
+        ttl: 0,
         onChange: [],
       };
       this.entries.set(id, entry);
@@ -275,33 +285,38 @@ export class State {
   }
 
   /** Warns, but of one thing once a minute at the most: what comes and goes must not fill the log. Tells whether it did. */
-  warnRarely(text: string, error: unknown): boolean {
-    const now = this.now();
-    const last = this.warned.get(text);
-    if (last !== undefined && since(now, last) < WARN_EVERY) return false;
-    this.warned.set(text, now);
-    // An error of the tables, which are never given a secret's value.
-    this.cfg.logger.warn(text, { error: error instanceof Error ? error.message : String(error) });
+  warnRarely(text: string, about: { secret?: string } & Record<string, string>): boolean {
+    if (!this.cfg.trouble.isNews(`${text} ${about.secret ?? ""}`, this.now())) return false;
+    this.cfg.logger.warn(text, about);
     return true;
   }
 
-  /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: said once. */
+  /** A name of the bank's that the log does not speak of is most likely a mistake in the configuration: each kind is said once. */
   private tellOutside(id: string): void {
-    const { mode, logger } = this.cfg;
-    if (mode === "off" || this.toldOutside || !/^(arn:.*:secret:)?\/bank\//.test(id)) return;
-    this.toldOutside = true;
-    const text = "a secret is outside what the change log speaks of: its TTL alone applies";
-    logger.warn(text, { secret: id, follows: this.prefix, check: "SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN" });
+    const { mode, logger, trouble } = this.cfg;
+    if (mode === "off" || !nameIn(id).startsWith("/bank/")) return;
+    const foreign = this.isForeign(id);
+    const text = foreign
+      ? "a secret is of another account, of which the change log does not speak: its TTL alone applies"
+      : "a secret is outside what the change log speaks of: its TTL alone applies";
+    if (!trouble.isFirst(text, this.now())) return;
+    const why = foreign ? { account: this.account } : { check: "SECRET_BROADCAST_ENV and SECRET_BROADCAST_DOMAIN" };
+    logger.warn(text, { secret: id, follows: this.prefix, ...why });
   }
 
-  /**
-   * Whether the log speaks of the secret with this name or ARN. An ARN is arn:…:secret:name-suffix
-   * (https://docs.aws.amazon.com/secretsmanager/latest/userguide/reference_iam-permissions.html).
-   */
+  /** Whether the log speaks of the secret with this name or ARN. */
   private tracks(id: string): boolean {
-    if (this.cfg.mode === "off") return false;
-    const cut = id.indexOf(":secret:");
-    return id.startsWith(this.prefix, cut < 0 ? 0 : cut + ":secret:".length);
+    return this.cfg.mode !== "off" && !this.isForeign(id) && nameIn(id).startsWith(this.prefix);
+  }
+
+  /** Whether an ARN is of the account that names are looked up in, as far as that is known. */
+  isOwn(arn: string): boolean {
+    return this.account !== "" && accountOf(arn) === this.account;
+  }
+
+  /** Whether an id is known to be an ARN of another account's secret. */
+  private isForeign(id: string): boolean {
+    return this.account !== "" && isArn(id) && !this.isOwn(id);
   }
 
   /** Makes an entry be refetched before it is served again. */
@@ -318,9 +333,9 @@ export class State {
     this.marks++;
   }
 
-  /** Marks an entry and counts it if it held something; in observe mode it counts only. */
+  /** Marks an entry, and counts it if it held something that would have been served; in observe mode it counts only. */
   invalidate(entry: Entry): void {
-    if (entry.held !== undefined && entry.fresh !== undefined) this.counts.invalidated++;
+    if (entry.fresh !== undefined && since(this.now(), entry.fresh.sent) <= entry.ttl) this.counts.invalidated++;
     if (this.cfg.mode === "on") this.mark(entry);
   }
 
@@ -332,17 +347,6 @@ export class State {
       entry.told = false;
     }
   }
-}
-
-export const isArn = (id: string): boolean => id.startsWith("arn:");
-
-/**
- * Whether a version belongs to what was asked for. An ARN ends in a hyphen and six characters that a partial ARN lacks
- * (https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html).
- */
-export function isOf(id: string, version: Held): boolean {
-  if (!isArn(id) || version.arn === id) return true;
-  return version.arn.startsWith(`${id}-`) && version.arn.length === id.length + 7;
 }
 
 /** A random id. */

@@ -34,13 +34,16 @@ const MAX_ANSWER_BYTES = 4 << 20;
 
 const MAX_MESSAGE = 500;
 
+/** How far this machine's clock must be off for a signature's refusal to be put down to it, in milliseconds: as in the SDK. */
+const SKEWED = 4 * 60_000;
+
 interface Signed {
   headers: Record<string, string>;
 }
 
 /** What the SDK's signer takes and gives; its type is in a package that need not be installed at the top. */
 interface Signer {
-  sign(request: unknown, options: { signingService: string }): Promise<Signed>;
+  sign(request: unknown, options: { signingService: string; signingDate: Date }): Promise<Signed>;
 }
 
 export class Tables {
@@ -60,7 +63,9 @@ export class Tables {
     const calling = `calling ${operation} on table ${table}`;
     let response: Response;
     try {
-      response = await this.post(operation, JSON.stringify(input), signal);
+      const body = JSON.stringify(input);
+      response = await this.post(operation, body, signal);
+      if (this.correctClock(response)) response = await this.post(operation, body, signal);
     } catch (error) {
       throw new Error(`${calling}: ${(error as Error).message}`, { cause: error });
     }
@@ -95,7 +100,7 @@ export class Tables {
         },
         body,
       },
-      { signingService: "dynamodb" },
+      { signingService: "dynamodb", signingDate: new Date(this.now()) },
     );
     try {
       const response = await send(url, headers, body, this.connection(url), signal);
@@ -105,6 +110,19 @@ export class Tables {
       this.closeIdle();
       throw error;
     }
+  }
+
+  /** The time that requests are signed with: what the client has learned of its clock holds for both services. */
+  private now(): number {
+    return Date.now() + this.client.config.systemClockOffset;
+  }
+
+  /** Whether a signature was refused because of its time, and the next has the server's. */
+  private correctClock({ status, date, text }: Response): boolean {
+    const server = Date.parse(date ?? "");
+    if (status !== 400 || !SIGNATURE_REFUSED.test(text) || !(Math.abs(server - this.now()) >= SKEWED)) return false;
+    this.client.config.systemClockOffset = server - Date.now();
+    return true;
   }
 
   private find(): Promise<URL> {
@@ -148,6 +166,9 @@ export class Tables {
     }
   }
 }
+
+/** https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html */
+const SIGNATURE_REFUSED = /"__type":\s*"[^"]*(InvalidSignatureException|RequestExpired)"/;
 
 interface Response {
   status: number;

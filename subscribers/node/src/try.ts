@@ -1,8 +1,9 @@
+import { isOf } from "./account.js";
 import type { Checks } from "./check.js";
 import { Deadline, since } from "./clock.js";
 import { errorOf, isDeleted, isNotFound, SupersededError } from "./errors.js";
 import type { Fetches } from "./fetch.js";
-import { type Asking, type Entry, Held, isOf, type State, type Version } from "./state.js";
+import { type Asking, type Entry, Held, type State, type Version } from "./state.js";
 
 /**
  * How often rejections make an environment ask for one secret, in milliseconds: a wrong password in a loop must not become
@@ -60,8 +61,8 @@ export class Tries {
    * too. What is read of AWSCURRENT is judged and cached like every fetch; AWSPENDING's version is never what get returns,
    * onChange is told or a report says. In the modes observe and off a rejection has AWSCURRENT read too, but not the log.
    *
-   * An error of the first call that is no rejection is thrown as it is. Any later one is wrapped, with the ids of the
-   * versions tried.
+   * What use has thrown last is thrown as it is. That no version tried was accepted is logged, with their ids, once a minute
+   * at the most.
    */
   async try<R>(id: string, use: (version: Version) => R | Promise<R>, options: TryOptions): Promise<R> {
     const isRejection = (error: unknown): boolean =>
@@ -76,12 +77,11 @@ export class Tries {
       if (!isRejection(error)) throw error;
       failure = error;
     }
-    let text = "";
+    let asked: Error | undefined;
     while (tried.length < MAX_USES && isRejection(failure)) {
       const { other, error } = await this.another(id, version, tried, options.pending === true, read);
-      if (error !== undefined) text = `; and asking for another version: ${error.message}`;
+      asked = error;
       if (other === undefined) break;
-      text = "";
       version = other;
       tried.push(version.id);
       try {
@@ -90,9 +90,13 @@ export class Tries {
         failure = next;
       }
     }
-    const message = `secret ${id}, tried with version ${tried.join(", then ")}: ${errorOf(failure).message}${text}`;
-    const wrapped = isRejection(failure) ? RejectedError : Error;
-    throw new wrapped(message, { cause: failure });
+    if (isRejection(failure)) this.tellRejected(id, tried, asked);
+    throw failure;
+  }
+
+  private tellRejected(secret: string, versions: string[], asked: Error | undefined): void {
+    const about = { secret, versions: versions.join(", then "), ...(asked === undefined ? {} : { askingForAnother: asked.name }) };
+    this.state.warnRarely("a secret's value was rejected, and there is no other that was not", about);
   }
 
   /**
@@ -119,7 +123,7 @@ export class Tries {
       const asking = this.askPending(id);
       await asking.done;
       const { version } = asking;
-      if (version !== undefined && isOf(id, version) && !tried.includes(version.id)) return { other: version };
+      if (version !== undefined && isOf(id, version.arn) && !tried.includes(version.id)) return { other: version };
       error ??= asking.error;
     }
     return { error };
@@ -170,14 +174,14 @@ export class Tries {
     if (asking === undefined || this.isOld(asking)) {
       asking = { begun: this.state.now(), done: Promise.resolve() };
       entry.pending = asking;
-      asking.done = this.runPending(entry.name || id, asking);
+      asking.done = this.runPending(entry, entry.name || id, asking);
     }
     return asking;
   }
 
-  private async runPending(id: string, asking: Asking): Promise<void> {
+  private async runPending(entry: Entry, id: string, asking: Asking): Promise<void> {
     const { counts, cfg } = this.state;
-    const deadline = new Deadline(cfg.clock, cfg.fetchTimeout);
+    const deadline = new Deadline(cfg.clock, this.state.fetchTimeoutOf(entry));
     try {
       const got = await deadline.run(async (signal) => cfg.secrets.get(id, { stage: "AWSPENDING" }, signal));
       asking.version = new Held(got, asking.begun);

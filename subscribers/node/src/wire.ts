@@ -110,7 +110,7 @@ export interface Counts {
   fetchFailures: number;
   /** Answers of Secrets Manager older than a change the log had told. */
   lateAnswers: number;
-  /** Cached secrets marked for refetch or evicted; in observe mode: would have been. */
+  /** Cached secrets, within their TTL, marked for refetch or evicted; in observe mode: would have been. */
   invalidated: number;
   /** Reads served although the log could not be read: the first exception of G1. */
   uncertain: number;

@@ -234,4 +234,14 @@ describe("the CDK app of docs/extension.md", () => {
     const { Statement } = of("AWS::IAM::Policy")["PolicyDocument"] as { Statement: object[] };
     assert.deepEqual(Statement, statements);
   });
+
+  it("fails the synthesis of a function with variables that no client takes, each with its remedy", () => {
+    const environment = { SECRET_BROADCAST_CHECK_EVERY: "499ms", SECRET_BROADCAST_MODE: "loud" };
+    const stack = follow(payments, (s) => fn(s, "Api", { environment }));
+    Annotations.fromStack(stack).hasError(
+      "/Payments/Api",
+      'SecretBroadcast: would not follow the log: SECRET_BROADCAST_MODE is "loud", which is no mode: set it to on, observe or off; ' +
+        "SECRET_BROADCAST_CHECK_EVERY is 499ms, in which a check of the log may not be done: set it to 500ms or more",
+    );
+  });
 });

@@ -85,6 +85,33 @@ describe("wrapped handlers", () => {
     assert.equal(await (withInvalidation((_event: unknown, _context: unknown, third: unknown) => third)({}, context, signal) as unknown), signal);
   });
 
+  test("withInvalidation: what a handler with a callback returns is an answer only if it is a promise's, and its first answer counts", async () => {
+    type Callback = (error: unknown, result?: unknown) => void;
+    const wrapped = (handler: (event: unknown, context: unknown, callback: Callback) => unknown) => {
+      const wrapper = withInvalidation(handler) as (event: unknown, context: unknown, callback: () => void) => Promise<unknown>;
+      return wrapper({}, context, () => {});
+    };
+    assert.equal(await wrapped((_event, _context, callback) => setTimeout(() => callback(null, "its answer"), 1)), "its answer");
+    assert.equal(await wrapped((_event, _context, callback) => (callback(null, "its answer"), "no answer")), "its answer");
+    const thenable = { then: (resolve: (value: string) => void) => resolve("a thenable's") };
+    assert.equal(await wrapped((_event, _context, _callback) => thenable), "a thenable's");
+    assert.equal(await failure(wrapped((_event, _context, callback) => callback(""))), "", "anything but null and undefined is an error");
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    process.on("unhandledRejection", note);
+    try {
+      const failed = wrapped((_event, _context, callback) => {
+        callback(new Error("said"));
+        throw new Error("thrown");
+      });
+      assert.equal((await failure(failed)).message, "said");
+      await new Promise((resolve) => setImmediate(resolve)); // rejections that nobody handles are told before this
+      assert.deepEqual(unhandled, []);
+    } finally {
+      process.off("unhandledRejection", note);
+    }
+  });
+
   test("withInvalidation: a handler that answers nothing ends when nothing is left to do, as in the runtime", () => {
     const program = `
       import { withInvalidation } from ${JSON.stringify(new URL("../src/index.js", import.meta.url).href)};

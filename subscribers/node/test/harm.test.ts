@@ -1,27 +1,14 @@
 import assert from "node:assert/strict";
-import { after, before, beforeEach, describe, mock, test } from "node:test";
+import { after, before, beforeEach, describe, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
 import { InvalidatingSecretsProvider, withInvalidation } from "../src/index.js";
 import type { Ack, Report } from "../src/wire.js";
+import { logged } from "./support/logged.js";
 import { World, WORLDS } from "./support/world.js";
 
 const NAME = "/bank/test/payments/neon/password";
 const CONTEXT = { invokedFunctionArn: "arn:aws:lambda:eu-west-2:111122223333:function:payments-api:live" };
-
-/** What is written to the log while f runs: one entry each time. */
-async function logged(f: (lines: string[]) => Promise<void>): Promise<string[]> {
-  const lines: string[] = [];
-  const mocks = (["info", "warn", "error"] as const).map((level) =>
-    mock.method(console, level, (...args: unknown[]) => void lines.push(JSON.stringify(args))),
-  );
-  try {
-    await f(lines);
-  } finally {
-    for (const one of mocks) one.mock.restore();
-  }
-  return lines;
-}
 
 for (const kind of WORLDS) {
   describe(`no request fails because of us, at ${kind}`, () => {
@@ -82,15 +69,31 @@ for (const kind of WORLDS) {
       assert.ok(lines[0]?.includes("reports cannot be written") && lines[0].includes("SECRET_BROADCAST_REPORTS_TABLE"), lines[0]);
     });
 
-    test("what is configured wrongly is one log line, and the TTL alone applies", async () => {
-      world.configure({ SECRET_BROADCAST_DOMAIN: "payments/neon", SECRET_BROADCAST_CHECK_EVERY: "soon" });
-      const lines = await logged(async () => {
-        for (let i = 0; i < 2; i++) assert.equal(await new InvalidatingSecretsProvider().get(NAME, { maxAge: 60 }), "first");
+    for (const [what, wrong] of Object.entries({
+      "two variables": { SECRET_BROADCAST_DOMAIN: "payments/neon", SECRET_BROADCAST_CHECK_EVERY: "soon" },
+      "too short a time for a check": { SECRET_BROADCAST_CHECK_EVERY: "499ms" },
+      "none at all, with the mode off": { SECRET_BROADCAST_CHECK_EVERY: "0", SECRET_BROADCAST_MODE: "off" },
+      "a negative one, without a table": { SECRET_BROADCAST_CHECK_EVERY: "-1s", SECRET_BROADCAST_TABLE: undefined },
+      "an endless one": { SECRET_BROADCAST_CHECK_EVERY: `${"9".repeat(400)}h` },
+      "no mode": { SECRET_BROADCAST_MODE: "loud" },
+      "no env": { SECRET_BROADCAST_ENV: "" },
+      "a blank in the env": { SECRET_BROADCAST_ENV: "te st" },
+      "nobody to report as": { POWERTOOLS_SERVICE_NAME: undefined, AWS_LAMBDA_FUNCTION_NAME: undefined },
+      "no endpoint": { AWS_ENDPOINT_URL_DYNAMODB: "nowhere" },
+    })) {
+      test(`configured wrongly, ${what}: one log line, the TTL alone applies, and every request works`, async () => {
+        world.configure(wrong);
+        const lines = await logged(async () => {
+          const handler = withInvalidation(async (_event: unknown, _context: unknown) => new InvalidatingSecretsProvider().get(NAME, { maxAge: 60 }));
+          for (let i = 0; i < 2; i++) assert.equal(await handler({}, CONTEXT), "first");
+        });
+        assert.equal(lines.length, 1, lines.join("\n"));
+        for (const name of Object.keys(wrong)) {
+          if (!/_(TABLE|MODE|FUNCTION_NAME)$/.test(name)) assert.ok(lines[0]?.includes(name), lines[0]);
+        }
+        assert.equal(world.meter.count("Query"), 0);
       });
-      assert.equal(lines.length, 1, lines.join("\n"));
-      assert.ok(lines[0]?.includes("SECRET_BROADCAST_DOMAIN is") && lines[0].includes("SECRET_BROADCAST_CHECK_EVERY is"), lines[0]);
-      assert.equal(world.meter.count("Query"), 0);
-    });
+    }
 
     test("a client without a Region is told what to set", async () => {
       world.configure({ AWS_REGION: undefined, AWS_ENDPOINT_URL_DYNAMODB: undefined, AWS_ENDPOINT_URL: undefined, AWS_CONFIG_FILE: "/dev/null" });

@@ -71,6 +71,30 @@ test("a late answer is better than none, also where nothing may be cached: a cli
   }
 });
 
+test("a late answer is better than none, whatever becomes of the read by version id after it", async () => {
+  for (const failed of [named("AccessDeniedException", "not by version"), named("ThrottlingException", "slow down"), "never answered"]) {
+    for (const options of [{}, { ttl: 0 }, { force: true }]) {
+      const fake = new Fake();
+      fake.put(PASSWORD, "first");
+      const stale = await fake.port.get(PASSWORD, {}, new AbortController().signal);
+      fake.put(PASSWORD, "second");
+      const cache = fake.cache({
+        secrets: {
+          get: async (_id, version) => {
+            if (version.id === undefined) return stale;
+            if (failed instanceof Error) throw failed;
+            return new Promise(() => {});
+          },
+        },
+      });
+      const { value, error } = await took(fake, cache.get(PASSWORD, options));
+      assert.equal(value?.value, "first", String(error));
+      assert.equal(cache.counts().outdated, 1);
+      assert.equal(fake.logs("a changed secret cannot be fetched"), 1);
+    }
+  }
+});
+
 test("a version that cannot be fetched leaves the one before until its TTL ends", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");
@@ -88,6 +112,47 @@ test("a version that cannot be fetched leaves the one before until its TTL ends"
   assert.equal(await failure(cache.get(PASSWORD)), cause);
   fake.secretsError = undefined;
   await reads(cache, "second");
+});
+
+test("a wall clock that was set back makes what is held uncertain, not gone: while nothing newer can be had it is served", async () => {
+  const fake = new Fake();
+  fake.put(PASSWORD, "first");
+  const cache = fake.cache();
+  await reads(cache, "first");
+  fake.clock.jump(1000);
+  fake.clock.drift = -5000;
+  fake.secretsError = named("ThrottlingException", "slow down");
+  await reads(cache, "first");
+  await reads(cache, "first");
+  fetched(fake, 2); // not asked for at every read
+  fake.clock.jump(DEFAULT_TTL - 999);
+  fake.clock.drift = -DEFAULT_TTL - 5000; // set back again and again: the other clock tells that its TTL is over
+  assert.equal((await failure(cache.get(PASSWORD))).name, "ThrottlingException");
+  fake.secretsError = undefined;
+  await reads(cache, "first");
+  fetched(fake, 4);
+});
+
+test("where changes are not followed nothing but Secrets Manager's client bounds a request", async () => {
+  const others = "/bank/test/core/neon/password";
+  for (const [mode, name] of [["off", PASSWORD], ["observe", PASSWORD], ["on", others]] as const) {
+    for (const options of [{}, { ttl: 0 }, { force: true }]) {
+      const fake = new Fake();
+      fake.put(name, "first");
+      const cache = fake.cache({ mode });
+      const secrets = gate();
+      fake.secretsGate = secrets.closed;
+      const read = took(fake, cache.get(name, options), 1000);
+      void fake.clock.advance(0).then(async () => {
+        while (fake.clock.elapsed < 60_000) await settled();
+        secrets.open();
+      });
+      const { value, error, ms } = await read;
+      assert.equal(value?.value, "first", String(error));
+      assert.ok(ms >= 60_000);
+      fetched(fake, 1, name);
+    }
+  }
 });
 
 test("the label's late answer is asked for again, and then by version id", async () => {

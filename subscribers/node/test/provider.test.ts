@@ -65,6 +65,71 @@ for (const kind of WORLDS) {
         assert.equal(world.meter.count(GET), count + 5);
       });
 
+      test(`${what}: a subclass's _get makes what is served, and what it made is kept`, async () => {
+        fresh();
+        const made: string[] = [];
+        class Own extends (Provider as typeof SecretsProvider) {
+          protected override async _get(name: string, options?: never): Promise<string | Uint8Array | undefined> {
+            made.push(name);
+            if (name === "elsewhere") return "another store's";
+            return `made of ${(await super._get(name.replace("alias", NAME), options)) as string}`;
+          }
+
+          protected override async _getMultiple(path: string): Promise<Record<string, unknown> | undefined> {
+            made.push(path);
+            return {};
+          }
+        }
+        const own = new Own();
+        const other = new Provider();
+        for (let i = 0; i < 2; i++) {
+          assert.equal(await own.get(NAME, { maxAge: 60 }), "made of first");
+          assert.equal(await own.get(NAME, { maxAge: 60, transform: "auto" as never }), "made of first");
+          assert.equal(await own.get("alias", { maxAge: 60 }), "made of first");
+          assert.equal(await own.get("elsewhere", { maxAge: 60 }), "another store's");
+          assert.equal(await other.get(NAME, { maxAge: 60 }), "first");
+        }
+        assert.deepEqual([...new Set(made)], [NAME, "alias", "elsewhere"]);
+        for (const name of [NAME, "elsewhere"]) assert.ok(made.filter((one) => one === name).length <= 2, String(made));
+        assert.equal(await own.getMultiple("/some/path"), undefined);
+        assert.equal(made.at(-1), "/some/path");
+      });
+
+      test(`${what}: sdkOptions that are null are none`, async () => {
+        const provider = fresh();
+        for (let i = 0; i < 2; i++) assert.equal(await provider.get(NAME, { maxAge: 60, sdkOptions: null as never }), "first");
+        assert.equal(world.meter.count(GET), 1);
+      });
+
+      test(`${what}: no name, with throwOnMissing, is the same class of error`, async () => {
+        const error = await failure(fresh().get(undefined as never, { throwOnMissing: true }));
+        assert.equal(error.constructor, ParameterNotFoundError);
+      });
+
+      test(`${what}: where the log is not followed a provider is served nothing that another fetched before it asked`, async () => {
+        const outside = "other/read-by-two";
+        const inside = "/bank/test/payments/neon/read-by-two";
+        for (const name of [outside, inside]) await world.create(name, "first").catch(() => world.changeSilently(name, "first"));
+        const followed = Provider === InvalidatingSecretsProvider && !("SECRET_BROADCAST_TABLE" in more);
+        for (const [mode, names] of [["on", followed ? [outside] : [outside, inside]], ["observe", [outside, inside]]] as const) {
+          if (mode === "observe" && !followed) continue;
+          world.configure({ ...more, SECRET_BROADCAST_MODE: followed ? mode : undefined });
+          const [a, b] = [new Provider(), new Provider()];
+          for (const name of names) {
+            await world.changeSilently(name, "first");
+            assert.equal(await a.get(name, { maxAge: 300 }), "first");
+            await world.changeSilently(name, "second");
+            assert.equal(await a.get(name, { maxAge: 300 }), "first", name);
+            assert.equal(await b.get(name, { maxAge: 300 }), "second", name);
+            const count = world.meter.count(GET);
+            assert.equal(await b.get(name, { maxAge: 300 }), "second");
+            assert.equal(world.meter.count(GET), count, "it is cached for b");
+            const reads = Array.from({ length: 8 }, () => b.get(`${name}-none`, { maxAge: 300 }).catch(() => undefined));
+            assert.deepEqual(new Set(await Promise.all(reads)), new Set([undefined]));
+          }
+        }
+      });
+
       test(`${what}: POWERTOOLS_PARAMETERS_MAX_AGE`, async () => {
         const provider = fresh();
         process.env["POWERTOOLS_PARAMETERS_MAX_AGE"] = "0";

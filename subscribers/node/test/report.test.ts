@@ -127,6 +127,7 @@ test("a report has the members of the golden one, in its order, and tells how th
   const second = fake.put(API_KEY, "canary-value");
   const cache = fake.cache({ ttl: 300_000 });
   const arn = "arn:aws:lambda:eu-west-2:111122223333:function:payments-test:live";
+  cache.takeInvalidations();
   await cache.invoke({}, arn, async () => {
     await reads(cache, "canary-value");
     await reads(cache, "canary-value", API_KEY, { ttl: 600_000 });
@@ -234,7 +235,7 @@ test("a report of a secret that waits to be refetched is followed by another", a
   assert.equal(fake.reports.at(-1)?.secrets?.[0]?.outcome, "applied");
 });
 
-test("a handler that is wrapped after the first report is reported", async () => {
+test("a handler that is found to be wrapped after the first report is reported", async () => {
   const fake = new Fake();
   fake.put(PASSWORD, "first");
   const cache = fake.cache();
@@ -245,6 +246,7 @@ test("a handler that is wrapped after the first report is reported", async () =>
   await reads(other, "first");
   await settled();
   fake.clock.jump(10_000);
+  other.takeInvalidations();
   await other.invoke({}, undefined, async () => {});
   await settled();
   assert.deepEqual(fake.reports.map(({ takesInvalidations, revision }) => [takesInvalidations, revision]), [[false, 2], [true, 2]]);

@@ -188,6 +188,12 @@ describe("secretBroadcast in SST", () => {
        new sst.aws.Function("Kyc", { handler: "src/pay.handler", environment: $output({ SECRET_BROADCAST_DOMAIN: "kyc" }) });`,
       /^secretBroadcast: Kyc has SECRET_BROADCAST_DOMAIN set to "kyc", where "payments" is meant: /,
     ],
+    [
+      "a function with a variable that no client takes",
+      `$transform(sst.aws.Function, secretBroadcast({ env: "prod", domain: "payments" }));
+       new sst.aws.Function("Api", { handler: "src/pay.handler", environment: $output({ SECRET_BROADCAST_CHECK_EVERY: "499ms" }) });`,
+      /^secretBroadcast: Api would not follow the log: SECRET_BROADCAST_CHECK_EVERY is 499ms, .*: set it to 500ms or more$/,
+    ],
   ];
   for (const [what, run, message] of failing) {
     it(`fails the deployment of ${what}`, () => {

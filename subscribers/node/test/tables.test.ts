@@ -138,6 +138,34 @@ describe("requests to DynamoDB", () => {
     assert.equal(await used(), 5);
   });
 
+  test("are signed by the server's clock where it refuses a signature by this one, and once more only", async (t) => {
+    const skewed = (type: string, minutes: number) => ({
+      status: 400,
+      body: { __type: `com.amazon.coral.service#${type}`, message: "Signature not yet current" },
+      headers: { date: new Date(Date.now() + minutes * 60_000).toUTCString() },
+    });
+    t.after(() => (client.config.systemClockOffset = 0));
+    for (const [refused, want] of [
+      [[skewed("InvalidSignatureException", 10)], 2],
+      [[skewed("RequestExpired", 10)], 2],
+      [[skewed("InvalidSignatureException", 0), skewed("InvalidSignatureException", 0)], 1], // it is not for the time
+      [[skewed("AccessDeniedException", 10)], 1],
+      [[skewed("InvalidSignatureException", 10), skewed("InvalidSignatureException", 30)], 2],
+    ] as const) {
+      client.config.systemClockOffset = 0;
+      requests = [];
+      answers = [...refused];
+      const error = await new ChangeLog(new Tables(client, endpoint), "changes").tail(TAIL, never).then(() => undefined, (failed: Error) => failed);
+      assert.equal(requests.length, want);
+      assert.equal(error === undefined, refused.length < want, String(error));
+      if (error !== undefined) continue;
+      const [first, second] = requests.map(({ headers }) => dated(headers)) as [number, number];
+      assert.ok(Math.abs(second - first - 600_000) < 5000, "it is ten minutes later there");
+      await new ChangeLog(new Tables(client, endpoint), "changes").tail(TAIL, never);
+      assert.ok(Math.abs(dated(requests[2]?.headers) - second) < 5000, "which is remembered");
+    }
+  });
+
   test("a report is written where the Go client writes it", async () => {
     answers = [{ body: {} }];
     const report = { environment: "7f3c0000000000000000000000000001", service: "payments-api", revision: 42 } as Report;
@@ -188,3 +216,7 @@ describe("requests to DynamoDB", () => {
     assert.ok(!error.message.includes("canary") && error.message.includes("cannot be read"), error.message);
   });
 });
+
+/** When a request says that it was signed. */
+const dated = (headers: http.IncomingHttpHeaders | undefined): number =>
+  Date.parse(String(headers?.["x-amz-date"]).replace(/^(....)(..)(..T..)(..)(..Z)$/, "$1-$2-$3:$4:$5"));

@@ -234,3 +234,52 @@ func FuzzQueryAnswer(f *testing.F) {
 		}
 	})
 }
+
+// TestRequestsAreSignedByTheServersClock where it refuses a signature by this one, and sent once more only.
+func TestRequestsAreSignedByTheServersClock(t *testing.T) {
+	rows, bodies := chain(t, 1)
+	const signature, expired, denied = "InvalidSignatureException", "RequestExpired", "AccessDeniedException"
+	for name, tc := range map[string]struct {
+		code     string
+		off      []time.Duration // the server's clock at each refusal
+		requests int
+		fails    bool
+	}{
+		"its clock is ten minutes later":  {signature, []time.Duration{10 * time.Minute}, 2, false},
+		"it came too late, it says":       {expired, []time.Duration{10 * time.Minute}, 2, false},
+		"it is not refused for its time":  {signature, []time.Duration{0}, 1, true},
+		"it is not the signature":         {denied, []time.Duration{10 * time.Minute}, 1, true},
+		"its clock is another each time":  {signature, []time.Duration{10 * time.Minute, 30 * time.Minute}, 2, true},
+		"its clock is ten minutes before": {signature, []time.Duration{-10 * time.Minute}, 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			endpoint := newEndpoint(t, func(w http.ResponseWriter, _ *http.Request, n, _ int) {
+				if n > len(tc.off) {
+					io.WriteString(w, page(rows, bodies, false, 1)) //nolint:errcheck // the client sees it
+					return
+				}
+				w.Header().Set("Date", time.Now().Add(tc.off[n-1]).UTC().Format(http.TimeFormat))
+				w.WriteHeader(http.StatusBadRequest)
+				fmt.Fprintf(w, `{"__type":"com.amazon.coral.service#%s","message":"no"}`, tc.code)
+			})
+			log := configFrom(t, awsConfig(endpoint.URL)).Log
+			_, err := log.Tail(t.Context(), 2)
+			requests := endpoint.got()
+			if len(requests) != tc.requests || (err != nil) != tc.fails {
+				t.Fatalf("%d requests, %v; want %d", len(requests), err, tc.requests)
+			}
+			if tc.fails {
+				return
+			}
+			if _, err := log.Tail(t.Context(), 2); err != nil { // what was learned is remembered
+				t.Fatal(err)
+			}
+			for n, request := range endpoint.got() {
+				signed, err := time.Parse("20060102T150405Z", request.header.Get("X-Amz-Date"))
+				if want := time.Now().Add([]time.Duration{0, tc.off[0], tc.off[0]}[n]); err != nil || signed.Sub(want).Abs() > 10*time.Second {
+					t.Errorf("request %d: signed for %v, %v; want %v", n, signed, err, want)
+				}
+			}
+		})
+	}
+}

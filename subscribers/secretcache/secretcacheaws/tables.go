@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,6 +22,9 @@ import (
 // (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html); as JSON in JSON they grow.
 const maxAnswerBytes = 4 << 20
 
+// skewed is how far this machine's clock must be off for a signature's refusal to be put down to it: as in the SDK.
+const skewed = 4 * time.Minute
+
 // tables speaks DynamoDB's JSON protocol with one endpoint, without retries. It is safe for concurrent use.
 type tables struct {
 	connection  *connection.Client
@@ -28,6 +32,7 @@ type tables struct {
 	signer      *v4.Signer
 	endpoint    string
 	region      string
+	offset      atomic.Int64 // of the server's clock to this one, as a refusal has told
 }
 
 func newTables(cfg aws.Config, endpoint string) *tables {
@@ -53,6 +58,9 @@ func (t *tables) call(ctx context.Context, operation, table string, in, out any)
 		return time.Time{}, fmt.Errorf("encoding a %s: %w", operation, err)
 	}
 	status, header, answer, err := t.post(ctx, operation, body)
+	if err == nil && t.correctClock(status, header, answer) {
+		status, header, answer, err = t.post(ctx, operation, body)
+	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("calling %s on table %s: %w", operation, table, err)
 	}
@@ -84,7 +92,7 @@ func (t *tables) post(ctx context.Context, operation string, body []byte) (int, 
 		return 0, nil, nil, fmt.Errorf("retrieving credentials: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	err = t.signer.SignHTTP(ctx, credentials, request, hex.EncodeToString(sum[:]), "dynamodb", t.region, time.Now())
+	err = t.signer.SignHTTP(ctx, credentials, request, hex.EncodeToString(sum[:]), "dynamodb", t.region, t.now())
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("signing the request: %w", err)
 	}
@@ -106,20 +114,45 @@ func (t *tables) post(ctx context.Context, operation string, body []byte) (int, 
 	return response.StatusCode, response.Header, answer, nil
 }
 
-// refusal makes an error of an answer that is no result
-// (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html).
-func refusal(status int, answer []byte) error {
+// now is the time that requests are signed with.
+func (t *tables) now() time.Time { return time.Now().Add(time.Duration(t.offset.Load())) }
+
+// correctClock reports whether a signature was refused because of its time, and the next has the server's
+// (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/CommonErrors.html).
+func (t *tables) correctClock(status int, header http.Header, answer []byte) bool {
+	if status != http.StatusBadRequest {
+		return false
+	}
+	code, _ := errorIn(answer)
+	server, err := http.ParseTime(header.Get("Date"))
+	if code != "InvalidSignatureException" && code != "RequestExpired" || err != nil || server.Sub(t.now()).Abs() < skewed {
+		return false
+	}
+	t.offset.Store(int64(time.Until(server)))
+	return true
+}
+
+// errorIn returns the code and the text of an answer that is no result; empty if it is none of DynamoDB's.
+func errorIn(answer []byte) (code, message string) {
 	var body struct {
 		Type    string `json:"__type"`
 		Message string `json:"message"`
 	}
-	if json.Unmarshal(answer, &body) != nil || body.Type == "" {
+	if json.Unmarshal(answer, &body) != nil {
+		return "", ""
+	}
+	return body.Type[strings.LastIndexByte(body.Type, '#')+1:], body.Message
+}
+
+// refusal makes an error of an answer that is no result
+// (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html).
+func refusal(status int, answer []byte) error {
+	code, message := errorIn(answer)
+	if code == "" {
 		return fmt.Errorf("HTTP status %d, and no error of DynamoDB's: check the endpoint and what is in front of it", status)
 	}
-	code := body.Type[strings.LastIndexByte(body.Type, '#')+1:]
 	const maxMessage = 500
-	message := body.Message[:min(len(body.Message), maxMessage)]
-	return fmt.Errorf("%s (HTTP status %d): %s%s", code, status, message, remedy(code))
+	return fmt.Errorf("%s (HTTP status %d): %s%s", code, status, message[:min(len(message), maxMessage)], remedy(code))
 }
 
 func remedy(code string) string {

@@ -72,6 +72,7 @@ class Environment {
       logger: { info: log, warn: log, error: log },
     };
     this.cache = new Cache(config);
+    this.cache.takeInvalidations();
   }
 
   /** Reads the clocks. */

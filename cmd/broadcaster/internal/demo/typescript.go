@@ -92,3 +92,9 @@ func (t toolchain) bundle(ctx context.Context, dir string) (string, error) {
 	}
 	return bundled, nil
 }
+
+// handlerOf returns the variables with which Lambda says where the handler is, for a command of newTypescript.
+func handlerOf(command []string) []string {
+	dir, file := filepath.Split(command[len(command)-1])
+	return []string{"LAMBDA_TASK_ROOT=" + dir, "_HANDLER=" + strings.TrimSuffix(file, filepath.Ext(file)) + ".handler"}
+}

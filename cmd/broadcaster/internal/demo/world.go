@@ -228,9 +228,9 @@ func (w *world) manifest(domain string) subscribers.Manifest {
 // deployFunction makes a subscribed function: this program with another handler, configured as a team configures it.
 func (w *world) deployFunction(f function) error {
 	changes, _, reports := tablesOf(f.domain)
-	command := []string{w.cfg.Program}
+	command, handler := []string{w.cfg.Program}, []string{"_HANDLER=" + Handler}
 	if f.name == typescriptFunction {
-		command = w.kind.typescript
+		command, handler = w.kind.typescript, handlerOf(w.kind.typescript)
 	}
 	var extensions [][]string
 	if f.name == pythonFunction {
@@ -240,23 +240,22 @@ func (w *world) deployFunction(f function) error {
 		Name: f.name, Command: command, Extensions: extensions, PortVariable: portVariable, Timeout: patience,
 		Modified: time.Now().Add(-time.Hour), // so that what its environments report is of this code
 		Tags:     map[string]string{invalidation.PushTag: "true", invalidation.EnvTag: env, invalidation.DomainTag: f.domain},
-		Env: []string{
-			"_HANDLER=" + Handler,
-			"POWERTOOLS_SERVICE_NAME=" + f.name,
-			"SECRET_BROADCAST_TABLE=" + changes,
-			"SECRET_BROADCAST_REPORTS_TABLE=" + reports,
-			"SECRET_BROADCAST_ENV=" + env,
-			"SECRET_BROADCAST_DOMAIN=" + f.domain,
-			"SECRET_BROADCAST_CHECK_EVERY=" + w.cfg.CheckEvery.String(),
-			"SECRET_BROADCAST_MODE=" + w.kind.mode,
-			"AWS_ENDPOINT_URL_DYNAMODB=" + w.forFunctions,
-			"AWS_ENDPOINT_URL_SECRETS_MANAGER=" + w.forFunctions,
-			"SECRET_BROADCAST_ENDPOINT_URL_DYNAMODB=" + w.forFunctions,
-			"SECRET_BROADCAST_ENDPOINT_URL_SECRETS_MANAGER=" + w.forFunctions,
-			clientVariable + "=" + string(w.kind.client),
-			ttlVariable + "=" + w.cfg.ttl().String(),
-			maxAgeVariable + "=" + fmt.Sprint(w.cfg.ttl().Seconds()),
-		},
+		Env: append(handler,
+			"POWERTOOLS_SERVICE_NAME="+f.name,
+			"SECRET_BROADCAST_TABLE="+changes,
+			"SECRET_BROADCAST_REPORTS_TABLE="+reports,
+			"SECRET_BROADCAST_ENV="+env,
+			"SECRET_BROADCAST_DOMAIN="+f.domain,
+			"SECRET_BROADCAST_CHECK_EVERY="+w.cfg.CheckEvery.String(),
+			"SECRET_BROADCAST_MODE="+w.kind.mode,
+			"AWS_ENDPOINT_URL_DYNAMODB="+w.forFunctions,
+			"AWS_ENDPOINT_URL_SECRETS_MANAGER="+w.forFunctions,
+			"SECRET_BROADCAST_ENDPOINT_URL_DYNAMODB="+w.forFunctions,
+			"SECRET_BROADCAST_ENDPOINT_URL_SECRETS_MANAGER="+w.forFunctions,
+			clientVariable+"="+string(w.kind.client),
+			ttlVariable+"="+w.cfg.ttl().String(),
+			maxAgeVariable+"="+fmt.Sprint(w.cfg.ttl().Seconds()),
+		),
 	})
 }
 

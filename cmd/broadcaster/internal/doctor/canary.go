@@ -6,6 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	eventstypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation"
@@ -13,12 +16,8 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/history"
 )
 
-const (
-	// canaryQuietFor is how long no change of the canary's may have come: two of its longest intervals, and some.
-	canaryQuietFor = 2*time.Hour + 15*time.Minute
-	// canaryChangedWithin is less than its shortest interval: a date that is older is of a change before.
-	canaryChangedWithin = 10 * time.Minute
-)
+// canaryChangedWithin is less than the canary's shortest interval: a date that is older is of a change before.
+const canaryChangedWithin = 10 * time.Minute
 
 // lookAtCanary looks at what is known of the canary's newest change, and at what that shows of AWS.
 func (p *patient) lookAtCanary(ctx context.Context) {
@@ -26,7 +25,7 @@ func (p *patient) lookAtCanary(ctx context.Context) {
 	function := p.cfg.Env + "-" + p.cfg.Domain + "-canary"
 	_, err := p.lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
 	switch {
-	case codeOf(err) == "ResourceNotFoundException":
+	case codeOf(err) == notFound:
 		p.note(check, "there is none")
 		p.assumed(invalidation.SecretRow{}, history.Row{})
 		return
@@ -34,7 +33,13 @@ func (p *patient) lookAtCanary(ctx context.Context) {
 		p.dark(check, err)
 		return
 	}
+	p.hasCanary = true
 	secret, change, err := p.newest(ctx, "/bank/"+p.cfg.Env+"/"+p.cfg.Domain+"/secret-broadcaster/canary")
+	if err != nil {
+		p.dark(check, err)
+		return
+	}
+	every, err := p.lookAtCanaryRule(ctx, check, function)
 	if err != nil {
 		p.dark(check, err)
 		return
@@ -43,12 +48,29 @@ func (p *patient) lookAtCanary(ctx context.Context) {
 	switch age := p.cfg.Now().Sub(change.Time).Round(time.Minute); {
 	case change.Revision == 0:
 		p.ill(check, "no change of its secret has ever come: it does not run, or its changes do not arrive", fix)
-	case age > canaryQuietFor:
-		p.ill(check, fmt.Sprintf("the newest change of its secret came %v ago: it does not run, or its changes do not arrive", age), fix)
+	case every == 0: // said at its rule
+	case age > 2*every: // as its alarm has it
+		p.ill(check, fmt.Sprintf("the newest change of its secret came %v ago, and one has to come every %v: it does not run, or its changes do not arrive", age, every), fix)
 	default:
 		p.note(check, fmt.Sprintf("its newest change came %v ago, as revision %d", age, change.Revision))
 	}
 	p.assumed(secret, change)
+}
+
+// lookAtCanaryRule looks at what has the canary change its secret, and returns how often; 0 if nothing does.
+func (p *patient) lookAtCanaryRule(ctx context.Context, check, name string) (every time.Duration, err error) {
+	is, err := p.events.DescribeRule(ctx, &eventbridge.DescribeRuleInput{Name: &name})
+	switch {
+	case codeOf(err) == notFound:
+		p.ill(check, "nothing has it change its secret: the rule "+name+" is not there", p.redeploy())
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case is.State == eventstypes.RuleStateDisabled:
+		p.ill(check, "rule "+name+" is disabled", "aws events enable-rule --name "+name)
+		return 0, nil
+	}
+	return intervalOf(aws.ToString(is.ScheduleExpression)), nil
 }
 
 // newest returns a secret's row and its newest change.

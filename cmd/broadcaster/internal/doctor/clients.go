@@ -101,14 +101,14 @@ func isPush(t taggingtypes.Tag) bool {
 // lookAtClientRole has IAM say whether a function may read the log and report.
 func (p *patient) lookAtClientRole(ctx context.Context, check, function, changes, reports string) error {
 	is, err := p.lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
-	if codeOf(err) == "ResourceNotFoundException" {
+	if codeOf(err) == notFound {
 		return nil // it was deleted since it was listed
 	}
 	if err != nil {
 		return err
 	}
-	for _, r := range []right{{p.tableARN(changes), []string{"dynamodb:Query"}}, {p.tableARN(reports), []string{"dynamodb:PutItem"}}} {
-		_, refused, err := p.may(ctx, aws.ToString(is.Role), r)
+	for _, r := range []right{{p.tableARN(changes), []string{"dynamodb:Query"}, nil}, {p.tableARN(reports), []string{"dynamodb:PutItem"}, nil}} {
+		refused, err := p.decided(ctx, aws.ToString(is.Role), r, isRefused)
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func (p *patient) lookAtTags(ctx context.Context, function string) {
 	check := "push to " + nameOf(function)
 	out, err := p.lambda.ListTags(ctx, &lambda.ListTagsInput{Resource: &function})
 	switch {
-	case codeOf(err) == "ResourceNotFoundException":
+	case codeOf(err) == notFound:
 		return // it was deleted since it reported
 	case err != nil:
 		p.dark(check, err)

@@ -4,6 +4,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,10 +14,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	tagging "github.com/aws/aws-sdk-go-v2/service/resourcegroupstaggingapi"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
@@ -30,6 +33,8 @@ type Finding struct {
 	Fix     string `json:"fix"`     // the command that mends it, or what to do; empty if that is up to whoever reads it
 	// Note says more of what is well; mostly empty.
 	Note string `json:"note,omitempty"`
+	// Lacks is the permission without which it could not be looked at: then nothing is known of it.
+	Lacks string `json:"lacks,omitempty"`
 }
 
 // Config says which domain to look at.
@@ -51,14 +56,19 @@ type patient struct {
 	trails *cloudtrail.Client
 	iam    *iam.Client
 	tags   *tagging.Client
+	alarms *cloudwatch.Client
 
-	function    arn.ARN
-	timeout     time.Duration
-	variables   map[string]string // the function's
-	role        string            // the function's
-	queueURL    string
-	queueARN    string
-	queuePolicy string
+	function       arn.ARN
+	timeout        time.Duration
+	variables      map[string]string // the function's
+	role           string            // the function's
+	logGroup       string            // the function's
+	queueURL       string
+	queueARN       string
+	queue          map[string]string // its attributes; nil if they could not be looked at
+	deadLettersARN string            // empty for none
+	tick           time.Duration     // how often the schedule comes; rarest, if that is not known
+	hasCanary      bool
 
 	findings []Finding
 }
@@ -69,13 +79,15 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 		cfg.Now = time.Now
 	}
 	p := &patient{
-		cfg: cfg, lambda: lambda.NewFromConfig(cfg.AWS), sqs: sqs.NewFromConfig(cfg.AWS), events: eventbridge.NewFromConfig(cfg.AWS),
+		cfg: cfg, tick: rarest, lambda: lambda.NewFromConfig(cfg.AWS), sqs: sqs.NewFromConfig(cfg.AWS), events: eventbridge.NewFromConfig(cfg.AWS),
 		tables: awsdynamodb.NewFromConfig(cfg.AWS), trails: cloudtrail.NewFromConfig(cfg.AWS), iam: iam.NewFromConfig(cfg.AWS), tags: tagging.NewFromConfig(cfg.AWS),
+		alarms: cloudwatch.NewFromConfig(cfg.AWS),
 	}
 	if !p.lookAtFunction(ctx) {
 		return p.findings // all else is known from it
 	}
 	p.lookAtTrail(ctx)
+	p.lookAtArchive(ctx)
 	p.lookAtQueue(ctx)
 	p.lookAtRole(ctx)
 	p.lookAtRules(ctx)
@@ -86,6 +98,7 @@ func Examine(ctx context.Context, cfg Config) []Finding {
 	p.lookAtSubscriptions(ctx)
 	p.lookAtClients(ctx)
 	p.lookAtCanary(ctx)
+	p.lookAtAlarms(ctx)
 	return p.findings
 }
 
@@ -107,13 +120,26 @@ func (p *patient) note(check, note string) {
 	p.findings = append(p.findings, Finding{Check: check, OK: true, Note: note})
 }
 
-// dark says that something could not be looked at, which is no proof that it is well.
+// dark says that something could not be looked at, which is no proof that it is well, nor that it is not.
 func (p *patient) dark(check string, err error) {
-	fix := ""
+	f := Finding{Check: check, Problem: "it could not be looked at: " + err.Error()}
 	if code := codeOf(err); strings.Contains(code, "AccessDenied") || strings.Contains(code, "NotAuthorized") {
-		fix = "look with credentials that may read it: docs/operating.md has the permissions"
+		f.Lacks = permissionOf(err)
+		f.Problem = "these credentials may not " + f.Lacks + ": " + err.Error()
+		f.Fix = "look with credentials that may, as those to which the domain's policy for people on call is attached: docs/operating.md"
 	}
-	p.ill(check, "it could not be looked at: "+err.Error(), fix)
+	p.findings = append(p.findings, f)
+}
+
+// permissionOf returns the permission that a call of AWS's needs.
+func permissionOf(err error) string {
+	var call *smithy.OperationError
+	if !errors.As(err, &call) {
+		return ""
+	}
+	prefixes := map[string]string{"EventBridge": "events", "Resource Groups Tagging API": "tag"} // what IAM calls otherwise
+	service := cmp.Or(prefixes[call.Service()], strings.ToLower(call.Service()))
+	return service + ":" + strings.Replace(call.Operation(), "Invoke", "InvokeFunction", 1)
 }
 
 // codeOf returns the code of an error of AWS's.
@@ -125,12 +151,15 @@ func codeOf(err error) string {
 	return ""
 }
 
+// notFound is the code of most services' errors about what is not there.
+const notFound = "ResourceNotFoundException"
+
 // lookAtFunction finds the function, and in its configuration all else.
 func (p *patient) lookAtFunction(ctx context.Context) (found bool) {
 	const check = "function"
 	out, err := p.lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &p.cfg.Function})
 	if err != nil {
-		if codeOf(err) == "ResourceNotFoundException" {
+		if codeOf(err) == notFound {
 			p.ill(check, "there is no function "+p.cfg.Function+" here", "name it with --function, or its account and Region with AWS_PROFILE and AWS_REGION")
 			return false
 		}
@@ -142,6 +171,10 @@ func (p *patient) lookAtFunction(ctx context.Context) (found bool) {
 		return false
 	}
 	p.role = aws.ToString(out.Role)
+	p.logGroup = "/aws/lambda/" + aws.ToString(out.FunctionName)
+	if out.LoggingConfig != nil && out.LoggingConfig.LogGroup != nil {
+		p.logGroup = *out.LoggingConfig.LogGroup
+	}
 	p.timeout = time.Duration(aws.ToInt32(out.Timeout)) * time.Second
 	if out.Environment != nil {
 		p.variables = out.Environment.Variables
@@ -163,80 +196,24 @@ func (p *patient) lookAtFunction(ctx context.Context) (found bool) {
 	return true
 }
 
-// lookAtCommands asks, as whoever looks, whether each command would be let through.
+// lookAtCommands looks at whether each command is there, and asks whether whoever looks may give it.
 func (p *patient) lookAtCommands(ctx context.Context) {
 	for _, name := range p.cfg.Commands {
-		check := "command " + name
-		_, err := p.lambda.Invoke(ctx, &lambda.InvokeInput{FunctionName: &p.cfg.Function, Qualifier: &name, InvocationType: "DryRun"})
-		switch {
+		check, before := "command "+name, len(p.findings)
+		if err := p.lookAtAlias(ctx, check, name); err != nil {
+			p.dark(check, err)
+		}
+		if len(p.findings) > before {
+			continue
+		}
+		_, err := p.lambda.Invoke(ctx, &lambda.InvokeInput{FunctionName: &p.cfg.Function, Qualifier: &name, InvocationType: lambdatypes.InvocationTypeDryRun})
+		switch code := codeOf(err); {
 		case err == nil:
 			p.well(check)
-		case codeOf(err) == "ResourceNotFoundException":
-			p.ill(check, "the function has no alias "+name,
-				fmt.Sprintf("aws lambda create-alias --function-name %s --name %s --function-version '$LATEST'", p.cfg.Function, name))
+		case strings.Contains(code, "AccessDenied"): // as for apply, which is for CI
+			p.note(check, "it is there, and not for these credentials: it takes lambda:InvokeFunction of "+p.functionARN()+":"+name)
 		default:
 			p.dark(check, err)
 		}
 	}
-}
-
-// lookAtTrail looks for a trail that logs what is done to secrets. Without one only the native event tells: not of
-// deletions, nor of rotations that failed.
-func (p *patient) lookAtTrail(ctx context.Context) {
-	const check = "trail"
-	out, err := p.trails.DescribeTrails(ctx, &cloudtrail.DescribeTrailsInput{})
-	if err != nil {
-		p.dark(check, err)
-		return
-	}
-	stopped := ""
-	for _, t := range out.TrailList {
-		status, err := p.trails.GetTrailStatus(ctx, &cloudtrail.GetTrailStatusInput{Name: t.TrailARN})
-		if err != nil {
-			p.dark(check, err)
-			return
-		}
-		if !aws.ToBool(status.IsLogging) {
-			stopped = aws.ToString(t.Name)
-			continue
-		}
-		writes, err := p.logsWrites(ctx, t.TrailARN)
-		if err != nil {
-			p.dark(check, err)
-			return
-		}
-		if writes {
-			p.well(check)
-			return
-		}
-	}
-	const without = "deletions, restorations and failed rotations are not told of"
-	if stopped != "" {
-		p.ill(check, "trail "+stopped+" does not log: "+without, "aws cloudtrail start-logging --name "+stopped)
-		return
-	}
-	p.ill(check, "no trail logs management events that write: "+without, "have whoever runs the account's trails log management events")
-}
-
-func (p *patient) logsWrites(ctx context.Context, trail *string) (bool, error) {
-	out, err := p.trails.GetEventSelectors(ctx, &cloudtrail.GetEventSelectorsInput{TrailName: trail})
-	if err != nil {
-		return false, err
-	}
-	for _, s := range out.EventSelectors {
-		if (s.IncludeManagementEvents == nil || *s.IncludeManagementEvents) && s.ReadWriteType != "ReadOnly" {
-			return true, nil
-		}
-	}
-	for _, s := range out.AdvancedEventSelectors {
-		management, reads := false, false
-		for _, f := range s.FieldSelectors {
-			management = management || aws.ToString(f.Field) == "eventCategory" && len(f.Equals) == 1 && f.Equals[0] == "Management"
-			reads = reads || aws.ToString(f.Field) == "readOnly" && len(f.Equals) == 1 && f.Equals[0] == "true"
-		}
-		if management && !reads {
-			return true, nil
-		}
-	}
-	return len(out.EventSelectors)+len(out.AdvancedEventSelectors) == 0, nil // a trail without any logs management events
 }

@@ -5,13 +5,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	awsdynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -39,6 +39,7 @@ type domain struct {
 	tables   *awsdynamodb.Client
 	trails   *cloudtrail.Client
 	iam      *iam.Client
+	alarms   *cloudwatch.Client
 	store    *dynamodb.Store
 	queueURL string
 	parked   string // the dead-letter queue's URL
@@ -52,6 +53,7 @@ const (
 	pattern  = `{"source":["aws.secretsmanager","secret-broadcaster"],"$or":[
 		{"detail":{"name":[{"prefix":"/bank/prod/payments/"}]}},
 		{"detail":{"requestParameters":{"secretId":[{"prefix":"/bank/prod/payments/"}]}}},
+		{"detail":{"requestParameters":{"name":[{"prefix":"/bank/prod/payments/"}]}}},
 		{"detail":{"additionalEventData":{"SecretId":[{"wildcard":"arn:aws:secretsmanager:*:*:secret:/bank/prod/payments/*"}]}}}]}`
 )
 
@@ -72,13 +74,14 @@ func deployed(t *testing.T) *domain {
 	on, account := awstest.Config(t)
 	d := &domain{
 		T: t, account: account, on: on, lambda: lambda.NewFromConfig(on), sqs: sqs.NewFromConfig(on), events: eventbridge.NewFromConfig(on),
-		tables: awsdynamodb.NewFromConfig(on), trails: cloudtrail.NewFromConfig(on), iam: iam.NewFromConfig(on),
+		tables: awsdynamodb.NewFromConfig(on), trails: cloudtrail.NewFromConfig(on), iam: iam.NewFromConfig(on), alarms: cloudwatch.NewFromConfig(on),
 	}
 	d.store = dynamodb.New(d.tables, "prod-payments-changes", "prod-payments-operations")
 	d.deployTables()
 	d.deployQueue()
 	d.deployFunctions()
 	d.deployRules()
+	d.deployAlarms()
 	_, err := d.trails.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: aws.String("all"), S3BucketName: aws.String("trail")})
 	d.must(err)
 	_, err = d.trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: aws.String("all")})
@@ -128,31 +131,40 @@ func (d *domain) protect(table string, on bool) {
 
 func (d *domain) deployQueue() {
 	d.Helper()
-	parked, err := d.sqs.CreateQueue(d.Context(), &sqs.CreateQueueInput{QueueName: aws.String(function + "-parked")})
+	parked, err := d.sqs.CreateQueue(d.Context(), &sqs.CreateQueueInput{QueueName: aws.String(function + "-dead-letters")})
 	d.must(err)
 	queue, err := d.sqs.CreateQueue(d.Context(), &sqs.CreateQueueInput{QueueName: aws.String(function)})
 	d.must(err)
 	d.parked, d.queueURL = *parked.QueueUrl, *queue.QueueUrl
-	d.letIn(d.arn("events", "rule/prod-payments-events"), d.arn("events", "rule/prod-payments-tick"))
+	d.letIn(d.arn("events", "rule/prod-payments-secret-call"), d.arn("events", "rule/prod-payments-broadcaster-tick"))
 	d.queue("VisibilityTimeout", "300")
+	d.queue("MessageRetentionPeriod", "1209600")
+	d.retain(d.parked, "1209600")
 	d.redrive(5)
 }
 
 // letIn sets the queue's policy as the template does, for some rules.
 func (d *domain) letIn(rules ...string) {
 	d.Helper()
+	d.queue("Policy", d.queuePolicy(rules...))
+}
+
+// queuePolicy is the template's.
+func (d *domain) queuePolicy(rules ...string) string {
+	d.Helper()
+	queues := []string{d.arn("sqs", function), d.arn("sqs", function+"-dead-letters")}
 	text, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": []any{
 		map[string]any{
-			"Effect": "Allow", "Principal": map[string]string{"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": d.arn("sqs", function),
+			"Sid": "TheRulesSend", "Effect": "Allow", "Principal": map[string]string{"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": queues,
 			"Condition": map[string]any{"ArnEquals": map[string]any{"aws:SourceArn": rules}},
 		},
 		map[string]any{
-			"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": d.arn("sqs", function),
+			"Sid": "NothingInTheClear", "Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": queues,
 			"Condition": map[string]any{"Bool": map[string]string{"aws:SecureTransport": "false"}},
 		},
 	}})
 	d.must(err)
-	d.queue("Policy", string(text))
+	return string(text)
 }
 
 func (d *domain) queue(attribute, value string) {
@@ -161,9 +173,15 @@ func (d *domain) queue(attribute, value string) {
 	d.must(err)
 }
 
+func (d *domain) retain(queue, seconds string) {
+	d.Helper()
+	_, err := d.sqs.SetQueueAttributes(d.Context(), &sqs.SetQueueAttributesInput{QueueUrl: &queue, Attributes: map[string]string{"MessageRetentionPeriod": seconds}})
+	d.must(err)
+}
+
 func (d *domain) redrive(receives int) {
 	d.Helper()
-	d.queue("RedrivePolicy", fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":%d}`, d.arn("sqs", function+"-parked"), receives))
+	d.queue("RedrivePolicy", fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":%d}`, d.arn("sqs", function+"-dead-letters"), receives))
 }
 
 func (d *domain) deployFunctions() {
@@ -190,13 +208,14 @@ func (d *domain) deployFunctions() {
 		active := lambda.NewFunctionActiveV2Waiter(d.lambda, func(o *lambda.FunctionActiveV2WaiterOptions) { o.MinDelay = 50 * time.Millisecond })
 		d.must(active.Wait(d.Context(), &lambda.GetFunctionInput{FunctionName: f.FunctionName}, time.Minute))
 	}
-	d.alias("pause")
-	d.alias("resume")
-	d.allow(function, string(d.documented()))
+	for _, name := range []string{"live", "pause", "resume"} {
+		d.alias(name)
+	}
+	d.allow(function, d.documented().String())
 	d.allow(consumer, d.clientPolicy("dynamodb:Query", "dynamodb:PutItem"))
 	d.tag()
 	m, err := d.lambda.CreateEventSourceMapping(d.Context(), &lambda.CreateEventSourceMappingInput{
-		FunctionName: aws.String(function), EventSourceArn: aws.String(d.arn("sqs", function)), FunctionResponseTypes: []lambdatypes.FunctionResponseType{"ReportBatchItemFailures"},
+		FunctionName: aws.String(function + ":live"), EventSourceArn: aws.String(d.arn("sqs", function)), FunctionResponseTypes: []lambdatypes.FunctionResponseType{"ReportBatchItemFailures"},
 	})
 	d.must(err)
 	d.mapping = m.UUID
@@ -217,16 +236,6 @@ func (d *domain) allow(role, policy string) {
 	d.must(err)
 }
 
-// documented is the broadcaster's policy as docs/operating.md shows it, in this account.
-func (d *domain) documented() []byte {
-	d.Helper()
-	text, err := os.ReadFile("../../../../docs/operating.md")
-	d.must(err)
-	_, rest, _ := strings.Cut(string(text), "```json\n")
-	policy, _, _ := strings.Cut(rest, "```")
-	return []byte(strings.ReplaceAll(policy, "111122223333", d.account))
-}
-
 // clientPolicy allows a client this of the log and that of the reports.
 func (d *domain) clientPolicy(ofLog, ofReports string) string {
 	return fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":%q,"Resource":%q},{"Effect":"Allow","Action":%q,"Resource":%q}]}`,
@@ -236,6 +245,12 @@ func (d *domain) clientPolicy(ofLog, ofReports string) string {
 func (d *domain) alias(name string) {
 	d.Helper()
 	_, err := d.lambda.CreateAlias(d.Context(), &lambda.CreateAliasInput{FunctionName: aws.String(function), Name: &name, FunctionVersion: aws.String("$LATEST")})
+	d.must(err)
+}
+
+func (d *domain) unalias(name string) {
+	d.Helper()
+	_, err := d.lambda.DeleteAlias(d.Context(), &lambda.DeleteAliasInput{FunctionName: aws.String(function), Name: &name})
 	d.must(err)
 }
 
@@ -278,8 +293,10 @@ func (d *domain) remove(bus, name string) {
 
 func (d *domain) deployRules() {
 	d.Helper()
-	d.rule("prod-payments-events", pattern, "")
-	d.rule("prod-payments-tick", "", "rate(5 minutes)")
+	d.rule("prod-payments-secret-call", pattern, "")
+	d.rule("prod-payments-broadcaster-tick", "", "rate(5 minutes)")
+	d.canaryRule("rate(15 minutes)")
+	d.archive()
 	_, err := d.events.CreateEventBus(d.Context(), &eventbridge.CreateEventBusInput{Name: aws.String("another")})
 	d.must(err)
 }
@@ -290,6 +307,7 @@ func (d *domain) begin() {
 	d.changed(time.Now().Truncate(time.Second).Add(-713*time.Millisecond), time.Now(), "Secret Label Updated")
 	d.ticked(time.Now())
 	d.report("e1", 3, 0)
+	d.subscribe(consumer)
 }
 
 // changed makes a change of the canary's the only row of the log.
@@ -356,7 +374,7 @@ func (d *domain) examine() (ill []string, looked int) {
 
 func TestAllIsWell(t *testing.T) {
 	d := deployed(t)
-	if ill, looked := d.examine(); len(ill) > 0 || looked != 26 {
+	if ill, looked := d.examine(); len(ill) > 0 || looked != 28 {
 		t.Errorf("%d looks, and not well:\n%s", looked, strings.Join(ill, "\n"))
 	}
 }

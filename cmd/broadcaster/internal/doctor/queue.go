@@ -4,19 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 )
 
-// leastReceives is how often a message has to be received before it is parked: fewer park changes in a short outage.
-const leastReceives = 5
+const (
+	// leastReceives is how often a message has to be received before it is parked: fewer park changes in a short outage.
+	leastReceives = 5
+	// retention is how long a message waits: it has to outlive a long incident.
+	retention = 14 * 24 * time.Hour
+)
 
 // lookAtQueue looks at the queue that the function's own configuration names, and at its dead-letter queue.
 func (p *patient) lookAtQueue(ctx context.Context) {
@@ -26,16 +28,21 @@ func (p *patient) lookAtQueue(ctx context.Context) {
 		p.ill(check, "the function is not told its queue: what is left pending waits for the next event or tick", p.redeploy())
 		return
 	}
+	p.queueARN = p.arnOf("sqs", p.queueURL[strings.LastIndex(p.queueURL, "/")+1:])
 	attributes, err := p.attributesOf(ctx, p.queueURL)
 	if err != nil {
 		p.dark(check, err)
 		return
 	}
-	p.queueARN, p.queuePolicy = attributes["QueueArn"], attributes["Policy"]
+	p.queue = attributes
 	before := len(p.findings)
+	p.lookAtRetention(check, p.queueURL, attributes)
+	if delay := attributes["DelaySeconds"]; delay != "" && delay != "0" {
+		p.ill(check, "each message waits for "+delay+"s before it is handled", setQueue(p.queueURL, "DelaySeconds", "0"))
+	}
 	if seconds, _ := strconv.Atoi(attributes["VisibilityTimeout"]); time.Duration(seconds)*time.Second < p.timeout {
 		p.ill(check, fmt.Sprintf("its visibility timeout of %ds is shorter than the function's timeout of %v", seconds, p.timeout),
-			p.setQueue("VisibilityTimeout", strconv.Itoa(int(p.timeout.Seconds()))))
+			setQueue(p.queueURL, "VisibilityTimeout", strconv.Itoa(int(p.timeout.Seconds()))))
 	}
 	var redrive struct {
 		Target  string      `json:"deadLetterTargetArn"`
@@ -46,13 +53,13 @@ func (p *patient) lookAtQueue(ctx context.Context) {
 	} else if n, _ := redrive.Receive.Int64(); n < leastReceives {
 		redrive.Receive = json.Number(strconv.Itoa(leastReceives))
 		text, _ := json.Marshal(redrive) // texts and a number
-		p.ill(check, fmt.Sprintf("it parks a message after %d receives: a short outage is enough", n), p.setQueue("RedrivePolicy", string(text)))
+		p.ill(check, fmt.Sprintf("it parks a message after %d receives: a short outage is enough", n), setQueue(p.queueURL, "RedrivePolicy", string(text)))
 	}
 	if len(p.findings) == before {
 		p.well(check)
 	}
-	if redrive.Target != "" {
-		p.lookAtDeadLetters(ctx, redrive.Target)
+	if p.deadLettersARN = redrive.Target; redrive.Target != "" {
+		p.lookAtDeadLetters(ctx)
 	}
 }
 
@@ -64,15 +71,22 @@ func (p *patient) attributesOf(ctx context.Context, url string) (map[string]stri
 	return out.Attributes, nil
 }
 
-// setQueue is the command that sets one attribute of the queue.
-func (p *patient) setQueue(attribute, value string) string {
-	text, _ := json.Marshal(map[string]string{attribute: value}) // strings
-	return fmt.Sprintf("aws sqs set-queue-attributes --queue-url %s --attributes '%s'", p.queueURL, text)
+func (p *patient) lookAtRetention(check, url string, attributes map[string]string) {
+	if seconds, _ := strconv.Atoi(attributes["MessageRetentionPeriod"]); time.Duration(seconds)*time.Second < retention {
+		p.ill(check, fmt.Sprintf("a message is gone after %v: a long incident loses it", time.Duration(seconds)*time.Second),
+			setQueue(url, "MessageRetentionPeriod", strconv.Itoa(int(retention.Seconds()))))
+	}
 }
 
-func (p *patient) lookAtDeadLetters(ctx context.Context, queue string) {
+// setQueue is the command that sets one attribute of a queue.
+func setQueue(url, attribute, value string) string {
+	text, _ := json.Marshal(map[string]string{attribute: value}) // strings
+	return fmt.Sprintf("aws sqs set-queue-attributes --queue-url %s --attributes '%s'", url, text)
+}
+
+func (p *patient) lookAtDeadLetters(ctx context.Context) {
 	const check = "dead-letter queue"
-	name := queue[strings.LastIndex(queue, ":")+1:]
+	name := nameOf(p.deadLettersARN)
 	url, err := p.sqs.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
 	if err != nil {
 		p.dark(check, err)
@@ -83,46 +97,15 @@ func (p *patient) lookAtDeadLetters(ctx context.Context, queue string) {
 		p.dark(check, err)
 		return
 	}
-	if n := attributes["ApproximateNumberOfMessages"]; n != "0" {
-		p.ill(check, n+" messages are parked: see why with broadcaster explain before you send them again", "aws sqs start-message-move-task --source-arn "+queue)
-		return
+	before := len(p.findings)
+	p.lookAtRetention(check, aws.ToString(url.QueueUrl), attributes)
+	waiting, _ := strconv.Atoi(attributes["ApproximateNumberOfMessages"])
+	taken, _ := strconv.Atoi(attributes["ApproximateNumberOfMessagesNotVisible"]) // whoever looks at them hides them for a while
+	if waiting+taken > 0 {
+		p.ill(check, fmt.Sprintf("messages are parked: %d, of which somebody looks at %d. See why with broadcaster explain before you send them again", waiting+taken, taken),
+			"aws sqs start-message-move-task --source-arn "+p.deadLettersARN)
 	}
-	p.well(check)
-}
-
-// lookAtEventSource looks at what hands the queue's messages to the function.
-func (p *patient) lookAtEventSource(ctx context.Context) {
-	const check = "event source"
-	if p.queueARN == "" {
-		return // said at the queue
-	}
-	out, err := p.lambda.ListEventSourceMappings(ctx, &lambda.ListEventSourceMappingsInput{EventSourceArn: &p.queueARN})
-	if err != nil {
-		p.dark(check, err)
-		return
-	}
-	before, found := len(p.findings), false
-	for _, m := range out.EventSourceMappings {
-		if !strings.HasPrefix(aws.ToString(m.FunctionArn), p.functionARN()) {
-			continue
-		}
-		found = true
-		mend := "aws lambda update-event-source-mapping --uuid " + aws.ToString(m.UUID)
-		if state := aws.ToString(m.State); state == "Disabled" || state == "Disabling" {
-			p.ill(check, "it is disabled: no message is handled", mend+" --enabled")
-		}
-		if !slices.Contains(m.FunctionResponseTypes, "ReportBatchItemFailures") {
-			p.ill(check, "one message that comes back brings its whole batch: it does not report batch item failures", mend+" --function-response-types ReportBatchItemFailures")
-		}
-	}
-	switch {
-	case !found:
-		p.ill(check, "nothing hands the queue's messages to the function",
-			fmt.Sprintf("aws lambda create-event-source-mapping --function-name %s --event-source-arn %s --batch-size 10 --function-response-types ReportBatchItemFailures", p.cfg.Function, p.queueARN))
-	case len(p.findings) == before:
+	if len(p.findings) == before {
 		p.well(check)
 	}
 }
-
-// functionARN is without a qualifier.
-func (p *patient) functionARN() string { return unqualified(p.function.String()) }

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 )
 
@@ -12,29 +11,54 @@ type sample struct {
 	ofAWS       bool
 }
 
-// sampleName is the name of a secret that nobody has.
-func sampleName(env, domain string) string { return "/bank/" + env + "/" + domain + "/doctor/sample" }
+// A place is what secrets are of.
+type place struct{ env, domain string }
 
-func (p *patient) samples(domain string) []sample {
-	name := sampleName(p.cfg.Env, domain)
-	secret := fmt.Sprintf("arn:%s:secretsmanager:%s:%s:secret:%s-a1B2c3", p.function.Partition, p.function.Region, p.function.AccountID, name)
-	of := func(detailType, source string, resources []string, detail map[string]any) string {
+func (w place) String() string { return w.env + "/" + w.domain }
+
+func (w place) sampleName() string { return "/bank/" + w.env + "/" + w.domain + "/doctor/sample" }
+
+// sampleName is the name of a secret of the domain that nobody has.
+func (p *patient) sampleName() string { return place{p.cfg.Env, p.cfg.Domain}.sampleName() }
+
+// lookalike is a domain that a prefix without its slash takes for this one.
+func (p *patient) lookalike() string { return p.cfg.Domain + "-archive" }
+
+// samples are an event of each kind that tells of a change or of a failure, about a secret of a place.
+func (p *patient) samples(of place) []sample {
+	const aws, from = "aws.secretsmanager", "secretsmanager.amazonaws.com"
+	name := of.sampleName()
+	secret := p.secretARN(name)
+	event := func(source, detailType string, resources []string, detail map[string]any) string {
 		text, _ := json.Marshal(map[string]any{ // strings
 			"version": "0", "id": "0d0b4a3e-5b0f-4b43-9d3c-2f6d5a1b7c11", "detail-type": detailType, "source": source,
 			"account": p.function.AccountID, "time": p.cfg.Now().UTC().Format(time.RFC3339), "region": p.function.Region, "resources": resources, "detail": detail,
 		})
 		return string(text)
 	}
-	const aws, trail, service = "aws.secretsmanager", "AWS API Call via CloudTrail", "AWS Service Event via CloudTrail"
-	const from = "secretsmanager.amazonaws.com"
-	return []sample{
-		{"Secret Label Updated", of("Secret Label Updated", aws, []string{secret}, map[string]any{"name": name, "labelUpdated": "AWSCURRENT", "versionId": "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE"}), true},
-		{"DeleteSecret", of(trail, aws, []string{}, map[string]any{
-			"eventSource": from, "eventName": "DeleteSecret", "requestParameters": map[string]any{"secretId": name}, "responseElements": map[string]any{"arn": secret, "name": name},
-		}), true},
-		{"RotationSucceeded", of(service, aws, []string{}, map[string]any{
-			"eventSource": from, "eventName": "RotationSucceeded", "additionalEventData": map[string]any{"SecretId": secret},
-		}), true},
-		{"Secret Change Hint", of("Secret Change Hint", "secret-broadcaster", []string{}, map[string]any{"name": name}), false},
+	all := []sample{
+		{"Secret Label Updated", event(aws, "Secret Label Updated", []string{secret}, map[string]any{"name": name, "labelUpdated": "AWSCURRENT", "versionId": "EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE"}), true},
+		{"Secret Change Hint", event("secret-broadcaster", "Secret Change Hint", []string{}, map[string]any{"name": name}), false},
 	}
+	for _, call := range []struct {
+		name    string
+		request map[string]any
+	}{
+		{"PutSecretValue", map[string]any{"secretId": name}},
+		{"UpdateSecretVersionStage", map[string]any{"secretId": name, "versionStage": "AWSCURRENT"}},
+		{"UpdateSecret", map[string]any{"secretId": name}},
+		{"CreateSecret", map[string]any{"name": name}},
+		{"DeleteSecret", map[string]any{"secretId": name}},
+		{"RestoreSecret", map[string]any{"secretId": name}},
+	} {
+		all = append(all, sample{call.name, event(aws, "AWS API Call via CloudTrail", []string{}, map[string]any{
+			"eventSource": from, "eventName": call.name, "requestParameters": call.request, "responseElements": map[string]any{"arn": secret, "name": name},
+		}), true})
+	}
+	for _, what := range []string{"RotationSucceeded", "ReplicationSucceeded", "RotationFailed", "RotationAbandoned", "ReplicationFailed"} {
+		all = append(all, sample{what, event(aws, "AWS Service Event via CloudTrail", []string{}, map[string]any{
+			"eventSource": from, "eventName": what, "additionalEventData": map[string]any{"SecretId": secret},
+		}), true})
+	}
+	return all
 }

@@ -13,9 +13,6 @@ import (
 	"github.com/bank-platform/secret-broadcaster/invalidation/dynamodb"
 )
 
-// quietFor is how long no tick may have completed: the schedule's five minutes, a tick that was lost, and one that is long.
-const quietFor = 15 * time.Minute
-
 // names returns the names of the domain's tables.
 func (p *patient) names() (changes, operations, reports string) {
 	return p.variables["BROADCASTER_CHANGES_TABLE"], p.variables["BROADCASTER_OPERATIONS_TABLE"], p.variables["BROADCASTER_REPORTS_TABLE"]
@@ -27,7 +24,7 @@ func (p *patient) lookAtTables(ctx context.Context) {
 		check := "table " + name
 		out, err := p.tables.DescribeTable(ctx, &awsdynamodb.DescribeTableInput{TableName: &name})
 		if err != nil {
-			if codeOf(err) == "ResourceNotFoundException" {
+			if codeOf(err) == notFound {
 				p.ill(check, "it is not there", p.redeploy())
 				continue
 			}
@@ -107,7 +104,7 @@ func (p *patient) lookAtLog(ctx context.Context) {
 		p.dark(ticks, err)
 	case progress.Completed.IsZero():
 		p.ill(ticks, "no tick has looked for missed changes to its end", "look at the schedule above, and for \"reconciling\" in the function's log")
-	case age > quietFor:
+	case age > 3*p.tick: // as the heartbeat's alarm has it: a tick may be lost, and one may be long
 		p.ill(ticks, fmt.Sprintf("the last one that looked for missed changes to its end was %v ago", age.Round(time.Minute)), "look at the schedule above, and for \"reconciling\" in the function's log")
 	default:
 		p.well(ticks)

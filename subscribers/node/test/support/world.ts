@@ -155,6 +155,8 @@ export class World {
       AWS_LAMBDA_FUNCTION_NAME: "payments-api-fn",
       AWS_LAMBDA_FUNCTION_VERSION: "7",
       AWS_LAMBDA_LOG_STREAM_NAME: "2026/11/23/[7]0f3a",
+      LAMBDA_TASK_ROOT: join(packageRoot, "dist-test", "test"),
+      _HANDLER: "support/invoked.handler",
       POWERTOOLS_SERVICE_NAME: "payments-api",
       SECRET_BROADCAST_TABLE: this.place.changes,
       SECRET_BROADCAST_REPORTS_TABLE: this.place.reports,

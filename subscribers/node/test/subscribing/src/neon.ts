@@ -1,5 +1,5 @@
 import { defaultProvider, getSecret } from "@bank-platform/secret-broadcast";
-import { neon } from "@neondatabase/serverless";
+import { neon, NeonDbError } from "@neondatabase/serverless";
 
 const name = "/bank/prod/payments/neon/connection-string";
 
@@ -17,6 +17,11 @@ export function transfer(from: string, amount: number): Promise<void> {
     async (connectionString) => {
       await neon(connectionString)`update accounts set balance = balance - ${amount} where id = ${from}`;
     },
-    { maxAge: 300, pending: true, rejectedIf: (error) => (error as { code?: string }).code === "28P01" },
+    { maxAge: 300, pending: true, rejectedIf: isRefused },
   );
+}
+
+/** It is Neon's proxy that refuses a password, not the database: in words only, without a code. */
+function isRefused(error: unknown): boolean {
+  return error instanceof NeonDbError && !error.code && error.message.startsWith("password authentication failed");
 }

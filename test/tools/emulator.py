@@ -1,0 +1,5 @@
+"""ministack, with what simulation.py adds."""
+import simulation  # noqa: F401
+from ministack.app import main
+
+main()
