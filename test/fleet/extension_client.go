@@ -42,7 +42,6 @@ func newExtensionClient(e *environment, function secretcache.Handler) client {
 	if err != nil {
 		panic(err)
 	}
-	c.cache.InAccount("111122223333") // Lambda tells when an extension registers
 	own := credentials.NewStaticCredentialsProvider("model", "model", sessionToken)
 	c.cache.InAccount("111122223333") // as Lambda tells the extension
 	c.endpoint, err = endpoint.New(endpoint.Config{
