@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -48,10 +47,10 @@ func run(ctx context.Context) error {
 	}
 	debug.SetGCPercent(gcPercent)
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: s.level})))
-	if s.proxy != "" {
-		slog.Warn("some clients would send the function's requests, and its token, through a proxy: set NO_PROXY to 127.0.0.1,localhost", "variable", s.proxy)
+	for _, warning := range s.warnings {
+		slog.Warn(warning)
 	}
-	if err := takeEndpoints(); err != nil {
+	if err := takeEnvironment(s.sdk); err != nil {
 		return fmt.Errorf("configuring the extension: %w", err)
 	}
 	cache, handler, err := newEndpoint(ctx, s)
@@ -110,15 +109,13 @@ func urlOf(region string) (string, error) {
 		return own, nil
 	}
 	found, err := secretsmanager.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), secretsmanager.EndpointParameters{
-		Region: &region, UseFIPS: aws.Bool(isTrue("AWS_USE_FIPS_ENDPOINT")), UseDualStack: aws.Bool(isTrue("AWS_USE_DUALSTACK_ENDPOINT")),
+		Region: &region, UseFIPS: aws.Bool(os.Getenv(fipsVariable) != ""), UseDualStack: aws.Bool(os.Getenv(dualStackVariable) != ""),
 	})
 	if err != nil {
 		return "", err
 	}
 	return found.URI.String() + "/", nil
 }
-
-func isTrue(variable string) bool { return strings.EqualFold(os.Getenv(variable), "true") }
 
 // live handles one event after the other until the environment ends. An invocation has the log checked beside the function,
 // so that its first read finds that done, and what is on its way then has a moment before the environment may be frozen.
