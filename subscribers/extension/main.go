@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/connection"
@@ -74,11 +75,15 @@ func run(ctx context.Context) error {
 
 // newEndpoint makes the endpoint and the cache that it answers from. Nobody is called yet.
 func newEndpoint(ctx context.Context, s settings) (*secretcache.Cache, *endpoint.Endpoint, error) {
-	// On Lambda there are no shared files, and an endpoint in one would not be this process's.
-	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithSharedConfigFiles([]string{}), awsconfig.WithSharedCredentialsFiles([]string{}))
+	awsCfg, err := loadConfig(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("loading the AWS configuration: %w", err)
+		return nil, nil, err
 	}
+	identity, err := newIdentity(ctx, awsCfg, s.tokens)
+	if err != nil {
+		return nil, nil, err
+	}
+	awsCfg.Credentials = identity
 	cacheCfg, err := secretcacheaws.ConfigFrom(awsCfg, func(name string) string {
 		if name == maxAgeVariable {
 			return "" // it is the function's own Powertools', which does not cache behind this extension
@@ -94,13 +99,36 @@ func newEndpoint(ctx context.Context, s settings) (*secretcache.Cache, *endpoint
 		return nil, nil, fmt.Errorf("making the cache: %w", err)
 	}
 	e, err := endpoint.New(endpoint.Config{
-		Cache: cache, TTL: s.ttl, MaxSecrets: s.maxSecrets, Credentials: awsCfg.Credentials, Tokens: s.tokens,
-		Region: awsCfg.Region, URL: urlOf, Client: connection.New(awsCfg.HTTPClient),
+		Cache: cache, TTL: s.ttl, MaxSecrets: s.maxSecrets, Identity: identity, Region: awsCfg.Region,
+		URL: urlOf, Client: connection.New(awsCfg.HTTPClient),
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the endpoint: %w", err)
 	}
 	return cache, e, nil
+}
+
+func loadConfig(ctx context.Context) (aws.Config, error) {
+	// On Lambda there are no shared files, and an endpoint in one would not be this process's.
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithSharedConfigFiles([]string{}), awsconfig.WithSharedCredentialsFiles([]string{}))
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w", err)
+	}
+	return cfg, nil
+}
+
+// newIdentity returns the identity with the credentials of a configuration. Those in variables are never replaced.
+func newIdentity(ctx context.Context, cfg aws.Config, tokens []string) (*endpoint.Identity, error) {
+	cache, _ := cfg.Credentials.(*aws.CredentialsCache) // the SDK caches all
+	if cache.IsCredentialsProvider(credentials.StaticCredentialsProvider{}) {
+		return endpoint.NewIdentity(cache, nil, tokens...), nil
+	}
+	again, err := loadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	spare, _ := again.Credentials.(*aws.CredentialsCache)
+	return endpoint.NewIdentity(cache, spare, tokens...), nil
 }
 
 // urlOf returns where Secrets Manager is called in a Region.

@@ -44,7 +44,7 @@ func newExtensionClient(e *environment, function secretcache.Handler) client {
 	}
 	own := credentials.NewStaticCredentialsProvider("model", "model", sessionToken)
 	c.endpoint, err = endpoint.New(endpoint.Config{
-		Cache: c.cache, TTL: ttl, MaxSecrets: places(e), Credentials: own,
+		Cache: c.cache, TTL: ttl, MaxSecrets: places(e), Identity: endpoint.NewIdentity(aws.NewCredentialsCache(own), nil),
 		Region: "eu-west-2", URL: func(string) (string, error) { return "https://secretsmanager.test", nil }, Client: passagePort{e}, Logger: e.w.logger,
 	})
 	if err != nil {

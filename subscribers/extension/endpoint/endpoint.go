@@ -37,10 +37,9 @@ type Config struct {
 	// read on.
 	MaxSecrets int
 
-	// Credentials are this environment's own: requests must be signed with them, and are signed anew with them. Required.
-	Credentials aws.CredentialsProvider
-	// Tokens are accepted in the HTTP API's token header beside the credentials' session token.
-	Tokens []string
+	// Identity has this environment's own credentials: requests must be signed with them, and are signed anew with them.
+	// What else calls AWS in this process has them from it, or those that the function has just got are not theirs. Required.
+	Identity *Identity
 	// Region is the function's own. Requests signed for another one are passed on to it. Required.
 	Region string
 	// URL returns where Secrets Manager is called in a Region. Required.
@@ -54,7 +53,7 @@ type Config struct {
 // An Endpoint answers requests. It is safe for concurrent use.
 type Endpoint struct {
 	cache    *secretcache.Cache
-	identity *identity
+	identity *Identity
 	refused  struct{ tokens, requests rarely }
 	bodies   bodies
 	passage  *passage
@@ -73,7 +72,7 @@ func New(cfg Config) (*Endpoint, error) {
 		missing bool
 	}{
 		{"Cache", cfg.Cache == nil},
-		{"Credentials", cfg.Credentials == nil},
+		{"Identity", cfg.Identity == nil},
 		{"Region", cfg.Region == ""},
 		{"URL", cfg.URL == nil},
 		{"Client", cfg.Client == nil},
@@ -88,14 +87,13 @@ func New(cfg Config) (*Endpoint, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	identity := &identity{provider: cfg.Credentials, tokens: cfg.Tokens}
-	passage := &passage{client: cfg.Client, identity: identity, signer: v4.NewSigner(), region: cfg.Region, url: cfg.URL}
+	passage := &passage{client: cfg.Client, identity: cfg.Identity, signer: v4.NewSigner(), region: cfg.Region, url: cfg.URL}
 	versions, err := newVersions(passage, cfg.TTL)
 	if err != nil {
 		return nil, err
 	}
 	return &Endpoint{
-		cache: cfg.Cache, identity: identity, passage: passage, logger: cfg.Logger,
+		cache: cfg.Cache, identity: cfg.Identity, passage: passage, logger: cfg.Logger,
 		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets), caches: cfg.MaxSecrets > 0,
 	}, nil
 }

@@ -5,13 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +20,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/extension/endpoint"
-	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
 // signedBy returns the headers of a request of Secrets Manager's protocol, signed.
@@ -172,121 +169,6 @@ func TestOnlyThisFunctionsOwnRequestsAreAnswered(t *testing.T) {
 	}
 }
 
-// rotating are credentials that change, as a SnapStart function's do: what is asked for is cached until it is invalidated.
-type rotating struct {
-	mu           sync.Mutex
-	cached, next aws.Credentials
-	lookups      int
-	err          error
-}
-
-func (r *rotating) Retrieve(context.Context) (aws.Credentials, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cached.AccessKeyID == "" && r.err == nil {
-		r.lookups++
-		r.cached = r.next
-	}
-	return r.cached, r.err
-}
-
-func (r *rotating) Invalidate() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cached = aws.Credentials{}
-}
-
-// TestCredentialsThatAreReplaced: function and extension learn of new ones at different times.
-func TestCredentialsThatAreReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		one, two := ownCredentials(), aws.Credentials{AccessKeyID: "AKIDTWO", SecretAccessKey: "two", SessionToken: "token-two"}
-		three := aws.Credentials{AccessKeyID: "AKIDTHREE", SecretAccessKey: "three", SessionToken: "token-three"}
-		provider := &rotating{next: one}
-		w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) {
-			cfg.Credentials, cfg.Tokens = provider, []string{"container-token"}
-		})
-		w.put(password, "first")
-		body := `{"SecretId":"` + password + `"}`
-		bySignature := func(c aws.Credentials) (status int) {
-			status, _, _ = w.ask(http.MethodPost, "/", body, signedBy(t, c, time.Now(), "GetSecretValue", body, "secretsmanager", region)...)
-			return status
-		}
-		byToken := func(c aws.Credentials) (status int) {
-			status, _, _ = w.ask(http.MethodGet, "/v1/"+password, "", "X-Aws-Parameters-Secrets-Token", c.SessionToken)
-			return status
-		}
-		want := func(c aws.Credentials, accepted bool, by ...func(aws.Credentials) int) {
-			t.Helper()
-			for _, ask := range by {
-				if status := ask(c); (status == 200) != accepted {
-					t.Errorf("%s: got %d", c.AccessKeyID, status)
-				}
-			}
-		}
-		want(one, true, bySignature, byToken)
-		want(two, false, bySignature, byToken)
-		provider.next = two
-		want(two, false, bySignature, byToken) // somebody came with unknown ones just now
-		time.Sleep(time.Second)
-		want(two, true, bySignature, byToken) // the function knows of the new ones first
-		want(one, true, bySignature, byToken) // and another process of it later
-		provider.next = three
-		time.Sleep(time.Second)
-		want(three, true, byToken, bySignature)
-		want(one, false, byToken, bySignature)
-		if provider.lookups != 4 {
-			t.Errorf("%d lookups, want 4", provider.lookups)
-		}
-		for range 100 {
-			want(one, false, byToken, bySignature)
-		}
-		if provider.lookups != 4 {
-			t.Errorf("%d lookups: strangers cause one a second at the most", provider.lookups)
-		}
-		provider.err = errors.New("not to be had")
-		if status, _, _ := w.ask(http.MethodGet, "/v1/"+password, "", "X-Aws-Parameters-Secrets-Token", "container-token"); status != 200 {
-			t.Errorf("the container's token: got %d", status)
-		}
-		want(aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "none", SessionToken: "none"}, false, byToken, bySignature)
-	})
-}
-
-// TestCredentialsThatCannotBeHad: those that are known are enough to answer from the cache; whether others are this
-// function's nobody can say then, so that its client has to ask again.
-func TestCredentialsThatCannotBeHad(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		provider := &rotating{err: errors.New("not to be had")}
-		w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) { cfg.Credentials = provider })
-		w.put(password, "first")
-		ask := func(c aws.Credentials, operation, body string) (int, string) {
-			status, answer, _ := w.ask(http.MethodPost, "/", body, signedBy(t, c, time.Now(), operation, body, "secretsmanager", region)...)
-			return status, answer
-		}
-		want := func(c aws.Credentials, operation, body string, wantStatus int, wantAnswer string) {
-			t.Helper()
-			if status, answer := ask(c, operation, body); status != wantStatus || !strings.Contains(answer, wantAnswer) {
-				t.Errorf("%s by %s: got %d %s, want %d %s", operation, c.AccessKeyID, status, answer, wantStatus, wantAnswer)
-			}
-		}
-		read := `{"SecretId":"` + password + `"}`
-		other := aws.Credentials{AccessKeyID: "AKIDOTHER", SecretAccessKey: "other"}
-		want(ownCredentials(), "GetSecretValue", read, 503, `"__type":"ServiceUnavailable"`) // at the start there are none
-
-		provider.err, provider.next = nil, ownCredentials()
-		want(ownCredentials(), "GetSecretValue", read, 200, `"first"`)
-		want(other, "GetSecretValue", read, 400, `"__type":"UnrecognizedClientException"`) // has the credentials be looked up again
-
-		provider.err = errors.New("not to be had")
-		provider.Invalidate()
-		want(ownCredentials(), "GetSecretValue", read, 200, `"first"`)
-		want(other, "GetSecretValue", read, 503, `"__type":"ServiceUnavailable"`)
-		want(ownCredentials(), "ListSecrets", `{}`, 503, `"__type":"ServiceUnavailable"`) // nothing can be signed anew
-		if logs := w.logged.take(); !strings.Contains(logs, "not to be had") {
-			t.Errorf("why is not told: %s", logs)
-		}
-	})
-}
-
 // late is a client whose clock is late: what it signs is dated earlier, and what it is answered seems to be from later on.
 type late struct{ by time.Duration }
 
@@ -373,22 +255,9 @@ func TestRefusalsAreToldRarely(t *testing.T) {
 	}
 }
 
-// TestWithoutASessionTokenNobodyHasOne: long-lived keys have none, and an empty token is none.
-func TestWithoutASessionTokenNobodyHasOne(t *testing.T) {
-	w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) {
-		cfg.Credentials, cfg.Tokens = &rotating{next: aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "key"}}, []string{""}
-	})
-	w.put(password, "first")
-	for _, headers := range [][]string{nil, {"X-Aws-Parameters-Secrets-Token", ""}, {"X-Vault-Token", ""}} {
-		if status, _, _ := w.ask(http.MethodGet, "/v1/"+password, "", headers...); status != 403 {
-			t.Errorf("%v: got %d", headers, status)
-		}
-	}
-}
-
 func TestWhatIsMissingIsNamed(t *testing.T) {
 	_, err := endpoint.New(endpoint.Config{})
-	for _, name := range []string{"Cache", "Credentials", "Region", "URL", "Client"} {
+	for _, name := range []string{"Cache", "Identity", "Region", "URL", "Client"} {
 		if err == nil || !strings.Contains(err.Error(), name+" is missing") {
 			t.Errorf("%s is not named: %v", name, err)
 		}
