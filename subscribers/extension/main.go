@@ -112,7 +112,7 @@ func loadConfig(ctx context.Context) (aws.Config, error) {
 	// On Lambda there are no shared files, and an endpoint in one would not be this process's.
 	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithSharedConfigFiles([]string{}), awsconfig.WithSharedCredentialsFiles([]string{}))
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w", err)
+		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w: check AWS_CA_BUNDLE and AWS_CONTAINER_CREDENTIALS_FULL_URI", err)
 	}
 	return cfg, nil
 }
