@@ -130,7 +130,10 @@ func (c *extensionClient) ask(request *http.Request) *httptest.ResponseRecorder 
 }
 
 // Do implements aws.HTTPClient: the SDK is told that Secrets Manager is the extension.
-func (c *extensionClient) Do(r *http.Request) (*http.Response, error) { return c.ask(r).Result(), nil }
+func (c *extensionClient) Do(r *http.Request) (*http.Response, error) {
+	r.Host = r.URL.Host // as a server has it
+	return c.ask(r).Result(), nil
+}
 
 // bySDK reads by Secrets Manager's own protocol. Now and then it names the label, or asks for a batch.
 func (c *extensionClient) bySDK(ctx context.Context, id string) reading {
