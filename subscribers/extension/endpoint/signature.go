@@ -67,8 +67,17 @@ func parseSignature(authorization string) (s signature, ok bool) {
 			s.text = value
 		}
 	}
-	// The Region becomes part of a host's name.
-	return s, s.accessKeyID != "" && smithyhttp.ValidHostLabel(s.region) && len(s.signedHeaders) > 0
+	// The Region becomes part of a host's name. A header that was named again and again would be written as often.
+	return s, s.accessKeyID != "" && smithyhttp.ValidHostLabel(s.region) && isAscending(s.signedHeaders)
+}
+
+func isAscending(names []string) bool {
+	for i := 1; i < len(names); i++ {
+		if names[i-1] >= names[i] {
+			return false
+		}
+	}
+	return len(names) > 0
 }
 
 // claimed returns the signature that a request says it has, if it may be one of this environment's own credentials. That is
@@ -111,20 +120,21 @@ func (s signature) verify(r *http.Request, body []byte) error {
 // of returns the signature of a request that is sent to / without a query. The SDK's own signer does not do: it leaves out
 // headers that other SDKs sign.
 func (s signature) of(r *http.Request, body []byte) string {
-	canonical := r.Method + "\n/\n\n"
+	var canonical strings.Builder
+	canonical.WriteString(r.Method + "\n/\n\n")
 	for _, name := range s.signedHeaders {
 		var values []string
 		for _, value := range valuesOf(r, name) {
 			values = append(values, strings.Join(strings.FieldsFunc(value, func(r rune) bool { return r == ' ' }), " "))
 		}
-		canonical += name + ":" + strings.Join(values, ",") + "\n"
+		canonical.WriteString(name + ":" + strings.Join(values, ",") + "\n")
 	}
-	canonical += "\n" + strings.Join(s.signedHeaders, ";") + "\n" + hashOf(body)
+	canonical.WriteString("\n" + strings.Join(s.signedHeaders, ";") + "\n" + hashOf(body))
 	key := []byte("AWS4" + s.credentials.SecretAccessKey)
 	for part := range strings.SplitSeq(s.scope, "/") {
 		key = mac(key, part)
 	}
-	return hex.EncodeToString(mac(key, algorithm+"\n"+s.at.Format(dateFormat)+"\n"+s.scope+"\n"+hashOf([]byte(canonical))))
+	return hex.EncodeToString(mac(key, algorithm+"\n"+s.at.Format(dateFormat)+"\n"+s.scope+"\n"+hashOf([]byte(canonical.String()))))
 }
 
 // valuesOf returns the values of a header, also of those that net/http keeps elsewhere.

@@ -118,6 +118,10 @@ func TestOnlyThisFunctionsOwnRequestsAreAnswered(t *testing.T) {
 	for i := range withoutHost {
 		withoutHost[i] = strings.Replace(withoutHost[i], ";host;", ";", 1)
 	}
+	twice := append([]string{}, own...)
+	for i := range twice {
+		twice[i] = strings.Replace(twice[i], ";host;", ";host;host;", 1)
+	}
 	for name, c := range map[string]struct {
 		body    string
 		headers []string
@@ -142,6 +146,7 @@ func TestOnlyThisFunctionsOwnRequestsAreAnswered(t *testing.T) {
 		},
 		"another header of AWS's that is not signed": {body, append(own[:len(own):len(own)], "X-Amz-Other", "a"), 400, "IncompleteSignatureException"},
 		"a host that is not signed":                  {body, withoutHost, 400, "IncompleteSignatureException"},
+		"a header that is named twice":               {body, twice, 400, "IncompleteSignatureException"},
 		"a header of the SDK's that is signed": {
 			body, signedWith(t, ownCredentials(), now, body, "secretsmanager", region, "X-Amz-Target", "secretsmanager.GetSecretValue", "X-Amz-User-Agent", "a"), 200, "",
 		},
