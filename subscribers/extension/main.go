@@ -11,11 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/connection"
@@ -48,10 +48,10 @@ func run(ctx context.Context) error {
 	}
 	debug.SetGCPercent(gcPercent)
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: s.level})))
-	if s.proxy != "" {
-		slog.Warn("some clients would send the function's requests, and its token, through a proxy: set NO_PROXY to 127.0.0.1,localhost", "variable", s.proxy)
+	for _, warning := range s.warnings {
+		slog.Warn(warning)
 	}
-	if err := takeEndpoints(); err != nil {
+	if err := takeEnvironment(s.sdk); err != nil {
 		return fmt.Errorf("configuring the extension: %w", err)
 	}
 	cache, handler, err := newEndpoint(ctx, s)
@@ -71,16 +71,20 @@ func run(ctx context.Context) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10}
 	ctx, stop := context.WithCancelCause(ctx)
 	go func() { stop(server.Serve(listener)) }()
-	return live(ctx, lambda, cache, server)
+	return live(ctx, lambda, cache, handler, server)
 }
 
 // newEndpoint makes the endpoint and the cache that it answers from. Nobody is called yet.
 func newEndpoint(ctx context.Context, s settings) (*secretcache.Cache, *endpoint.Endpoint, error) {
-	// On Lambda there are no shared files, and an endpoint in one would not be this process's.
-	awsCfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithSharedConfigFiles([]string{}), awsconfig.WithSharedCredentialsFiles([]string{}))
+	awsCfg, err := loadConfig(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("loading the AWS configuration: %w", err)
+		return nil, nil, err
 	}
+	identity, err := newIdentity(ctx, awsCfg, s.tokens)
+	if err != nil {
+		return nil, nil, err
+	}
+	awsCfg.Credentials = identity
 	cacheCfg, err := secretcacheaws.ConfigFrom(awsCfg, func(name string) string {
 		if name == maxAgeVariable {
 			return "" // it is the function's own Powertools', which does not cache behind this extension
@@ -96,13 +100,36 @@ func newEndpoint(ctx context.Context, s settings) (*secretcache.Cache, *endpoint
 		return nil, nil, fmt.Errorf("making the cache: %w", err)
 	}
 	e, err := endpoint.New(endpoint.Config{
-		Cache: cache, TTL: s.ttl, MaxSecrets: s.maxSecrets, Credentials: awsCfg.Credentials, Tokens: s.tokens,
-		Region: awsCfg.Region, URL: urlOf, Client: connection.New(awsCfg.HTTPClient),
+		Cache: cache, TTL: s.ttl, MaxSecrets: s.maxSecrets, Identity: identity, Region: awsCfg.Region,
+		URL: urlOf, Client: connection.New(awsCfg.HTTPClient),
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the endpoint: %w", err)
 	}
 	return cache, e, nil
+}
+
+func loadConfig(ctx context.Context) (aws.Config, error) {
+	// On Lambda there are no shared files, and an endpoint in one would not be this process's.
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithSharedConfigFiles([]string{}), awsconfig.WithSharedCredentialsFiles([]string{}))
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("loading the AWS configuration: %w: check AWS_CA_BUNDLE and AWS_CONTAINER_CREDENTIALS_FULL_URI", err)
+	}
+	return cfg, nil
+}
+
+// newIdentity returns the identity with the credentials of a configuration. Those in variables are never replaced.
+func newIdentity(ctx context.Context, cfg aws.Config, tokens []string) (*endpoint.Identity, error) {
+	cache, _ := cfg.Credentials.(*aws.CredentialsCache) // the SDK caches all
+	if cache.IsCredentialsProvider(credentials.StaticCredentialsProvider{}) {
+		return endpoint.NewIdentity(cache, nil, tokens...), nil
+	}
+	again, err := loadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	spare, _ := again.Credentials.(*aws.CredentialsCache)
+	return endpoint.NewIdentity(cache, spare, tokens...), nil
 }
 
 // urlOf returns where Secrets Manager is called in a Region.
@@ -111,7 +138,7 @@ func urlOf(region string) (string, error) {
 		return own, nil
 	}
 	found, err := secretsmanager.NewDefaultEndpointResolverV2().ResolveEndpoint(context.Background(), secretsmanager.EndpointParameters{
-		Region: &region, UseFIPS: aws.Bool(isTrue("AWS_USE_FIPS_ENDPOINT")), UseDualStack: aws.Bool(isTrue("AWS_USE_DUALSTACK_ENDPOINT")),
+		Region: &region, UseFIPS: aws.Bool(os.Getenv(fipsVariable) != ""), UseDualStack: aws.Bool(os.Getenv(dualStackVariable) != ""),
 	})
 	if err != nil {
 		return "", err
@@ -119,11 +146,9 @@ func urlOf(region string) (string, error) {
 	return found.URI.String() + "/", nil
 }
 
-func isTrue(variable string) bool { return strings.EqualFold(os.Getenv(variable), "true") }
-
 // live handles one event after the other until the environment ends. An invocation has the log checked beside the function,
 // so that its first read finds that done, and what is on its way then has a moment before the environment may be frozen.
-func live(ctx context.Context, lambda *lifecycle.Client, cache *secretcache.Cache, server *http.Server) error {
+func live(ctx context.Context, lambda *lifecycle.Client, cache *secretcache.Cache, e *endpoint.Endpoint, server *http.Server) error {
 	for {
 		event, err := lambda.Next(ctx)
 		if err != nil {
@@ -135,7 +160,7 @@ func live(ctx context.Context, lambda *lifecycle.Client, cache *secretcache.Cach
 		switch event.Kind {
 		case lifecycle.Invoke:
 			invocation := context.WithValue(ctx, arnKey{}, event.FunctionARN)
-			leave := cache.Begin(invocation)
+			leave := e.Begin(invocation)
 			cache.Linger(invocation)
 			leave()
 		case lifecycle.Shutdown:

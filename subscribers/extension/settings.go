@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
@@ -31,7 +32,8 @@ const (
 	maxAgeVariable      = "POWERTOOLS_PARAMETERS_MAX_AGE"
 	endpointVariable    = "AWS_ENDPOINT_URL"
 	ownEndpointVariable = "SECRET_BROADCAST_ENDPOINT_URL"
-	ignoreEndpoints     = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+	fipsVariable        = "AWS_USE_FIPS_ENDPOINT"
+	dualStackVariable   = "AWS_USE_DUALSTACK_ENDPOINT"
 )
 
 // settings are what the variables say.
@@ -43,11 +45,12 @@ type settings struct {
 	level      slog.Level
 	events     []lifecycle.Kind
 	tokens     []string
-	proxy      string // the variable of a proxy that the function's requests may take, if there is one
+	sdk        map[string]string // what the AWS SDK in this process finds in its environment instead of what the function set
+	warnings   []string
 }
 
 func readSettings(getenv func(string) string) (settings, error) {
-	r := reader{getenv: getenv}
+	r := reader{getenv: getenv, sdk: map[string]string{}}
 	s := settings{
 		api: getenv(apiVariable), port: r.port(), level: r.level(), events: []lifecycle.Kind{lifecycle.Invoke, lifecycle.Shutdown},
 		ttl: time.Duration(r.whole(ttlVariable, 300, math.MaxInt32)) * time.Second, maxSecrets: r.whole(cacheSizeVariable, 1000, 1000),
@@ -67,19 +70,27 @@ func readSettings(getenv func(string) string) (settings, error) {
 	if token := getenv(tokenVariable); token != "" {
 		s.tokens = []string{token}
 	}
-	r.checkLoop(s.port)
-	s.proxy = r.proxy(s.port)
+	r.ownEndpoints(s.port)
+	r.variants()
+	r.proxy(s.port)
+	s.sdk, s.warnings = r.sdk, r.warnings
 	return s, errors.Join(r.problems...)
 }
 
-// A reader reads variables and collects what is wrong with them.
+// A reader reads variables and collects what they mean for the SDK, what is wrong with them, and what may be.
 type reader struct {
 	getenv   func(string) string
+	sdk      map[string]string
 	problems []error
+	warnings []string
 }
 
 func (r *reader) problem(format string, args ...any) {
 	r.problems = append(r.problems, fmt.Errorf(format, args...))
+}
+
+func (r *reader) warn(format string, args ...any) {
+	r.warnings = append(r.warnings, fmt.Sprintf(format, args...))
 }
 
 // port is our own variable's, since AWS's extension beside this one reads the other.
@@ -136,31 +147,67 @@ func (r *reader) level() slog.Level {
 	}
 }
 
-// checkLoop: an extension that calls itself would wait for itself.
-func (r *reader) checkLoop(port string) {
-	for _, service := range ownServices() {
+// ownEndpoints reads where this process calls AWS, if not at the usual names. An extension that calls itself would wait for
+// itself.
+func (r *reader) ownEndpoints(port string) {
+	for _, service := range []string{"SECRETS_MANAGER", "DYNAMODB"} {
 		variable := ownEndpointVariable + "_" + service
-		u, err := url.Parse(r.getenv(variable))
-		if err == nil && u.Port() == port && (u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1") {
+		text := r.getenv(variable)
+		if text == "" {
+			continue
+		}
+		u, err := url.Parse(text)
+		switch {
+		case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+			r.problem("%s is no URL: set it to something like https://host, or unset it", variable)
+		case u.Port() == port && isThisMachine(u.Hostname()):
 			r.problem("%s is this extension's own endpoint: set it to where the service itself is, or unset it", variable)
+		}
+		r.sdk[endpointVariable+"_"+service] = text
+	}
+}
+
+func isThisMachine(host string) bool {
+	address, err := netip.ParseAddr(host)
+	if err != nil {
+		host = strings.TrimSuffix(strings.ToLower(host), ".")
+		return host == "localhost" || strings.HasSuffix(host, ".localhost")
+	}
+	return address.Unmap().IsLoopback() || address.Unmap().IsUnspecified()
+}
+
+// variants reads which of AWS's endpoints are meant. The function's SDK may not know the spelling, or refuse the variable
+// beside another endpoint, as the one for JavaScript does: this process's does neither.
+func (r *reader) variants() {
+	for _, variable := range []string{fipsVariable, dualStackVariable} {
+		text := r.getenv(variable)
+		on, err := strconv.ParseBool(strings.ToLower(text))
+		switch {
+		case text != "" && err != nil:
+			r.warn("%s is %q and taken for false: set it to true or false", variable, text)
+		case on:
+			r.sdk[variable] = "true"
+			if r.getenv(endpointVariable+"_SECRETS_MANAGER") != "" {
+				r.warn("some AWS SDKs refuse %s beside %s_SECRETS_MANAGER: turn it off where the code makes their client of Secrets Manager", variable, endpointVariable)
+			}
 		}
 	}
 }
 
-// proxy returns the variable that has clients ask this extension through a proxy, or "". Go's never do, whatever the variables
+// proxy warns of a variable that has clients ask this extension through a proxy. Go's never do, whatever the variables
 // say (https://pkg.go.dev/golang.org/x/net/http/httpproxy), so its reading of NO_PROXY cannot tell. Those of Python and
 // others do, unless NO_PROXY names the host as the URL has it: each knows some of its other forms.
-func (r *reader) proxy(port string) string {
+func (r *reader) proxy(port string) {
 	upper, lower := r.getenv("NO_PROXY"), r.getenv("no_proxy") // a client prefers the one or the other
 	if leavesOut(cmp.Or(upper, lower), port) && leavesOut(cmp.Or(lower, upper), port) {
-		return ""
+		return
 	}
 	for _, variable := range []string{"HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"} {
 		if r.getenv(variable) != "" {
-			return variable
+			r.warn("some clients would send the function's requests, and its token, through the proxy of %s: set NO_PROXY to 127.0.0.1,localhost", variable)
+			return
 		}
 	}
-	return ""
 }
 
 // leavesOut reports whether a NO_PROXY names this extension, by its address and by its name.
@@ -172,25 +219,32 @@ func leavesOut(noProxy, port string) bool {
 	return named["*"] || named["127.0.0.1"] && named["localhost"]
 }
 
-func ownServices() []string { return []string{"SECRETS_MANAGER", "DYNAMODB"} }
-
-// takeEndpoints makes this process's own clients call AWS, or what our own variables say. The function's variables name
-// this extension as Secrets Manager: whatever here followed them would ask itself.
-func takeEndpoints() error {
+// takeEnvironment leaves the AWS SDK in this process what it needs, and what sdk says. The other variables are for the
+// function's SDK: they name this extension as Secrets Manager, so that whatever here followed them would ask itself, and what
+// another language's SDK takes may be an error to this one.
+func takeEnvironment(sdk map[string]string) error {
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		if name == ignoreEndpoints || name == endpointVariable || strings.HasPrefix(name, endpointVariable+"_") {
+		if strings.HasPrefix(name, "AWS_") && !isNeeded(name) {
 			if err := os.Unsetenv(name); err != nil {
 				return err
 			}
 		}
 	}
-	for _, service := range ownServices() {
-		if own := os.Getenv(ownEndpointVariable + "_" + service); own != "" {
-			if err := os.Setenv(endpointVariable+"_"+service, own); err != nil {
-				return err
-			}
+	for name, value := range sdk {
+		if err := os.Setenv(name, value); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// isNeeded reports whether a variable is Lambda's own or says how AWS is reached: its credentials, Region and certificates.
+func isNeeded(name string) bool {
+	switch name {
+	case "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_CA_BUNDLE":
+		return true
+	default:
+		return strings.HasPrefix(name, "AWS_LAMBDA_") || strings.HasPrefix(name, "AWS_CONTAINER_")
+	}
 }

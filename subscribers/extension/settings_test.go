@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/extension/lifecycle"
 )
@@ -26,6 +28,11 @@ func TestSettings(t *testing.T) {
 	usual := settings{
 		api: "127.0.0.1:9001", port: "2773", ttl: 5 * time.Minute, maxSecrets: 1000, level: slog.LevelInfo,
 		events: []lifecycle.Kind{lifecycle.Invoke, lifecycle.Shutdown},
+	}
+	throughProxyOf := func(variable string) func(*settings) {
+		return func(s *settings) {
+			s.warnings = []string{"some clients would send the function's requests, and its token, through the proxy of " + variable + ": set NO_PROXY to 127.0.0.1,localhost"}
+		}
 	}
 	const proxy = "http://proxy.example.com:3128"
 	for name, c := range map[string]struct {
@@ -53,10 +60,10 @@ func TestSettings(t *testing.T) {
 			map[string]string{"AWS_LAMBDA_INITIALIZATION_TYPE": "lambda-managed-instances"},
 			func(s *settings) { s.events = []lifecycle.Kind{lifecycle.Shutdown} },
 		},
-		"a proxy":                               {map[string]string{"HTTP_PROXY": proxy}, func(s *settings) { s.proxy = "HTTP_PROXY" }},
-		"a proxy, written small":                {map[string]string{"http_proxy": proxy}, func(s *settings) { s.proxy = "http_proxy" }},
-		"a proxy for everything":                {map[string]string{"ALL_PROXY": proxy}, func(s *settings) { s.proxy = "ALL_PROXY" }},
-		"a proxy for everything, written small": {map[string]string{"all_proxy": proxy}, func(s *settings) { s.proxy = "all_proxy" }},
+		"a proxy":                               {map[string]string{"HTTP_PROXY": proxy}, throughProxyOf("HTTP_PROXY")},
+		"a proxy, written small":                {map[string]string{"http_proxy": proxy}, throughProxyOf("http_proxy")},
+		"a proxy for everything":                {map[string]string{"ALL_PROXY": proxy}, throughProxyOf("ALL_PROXY")},
+		"a proxy for everything, written small": {map[string]string{"all_proxy": proxy}, throughProxyOf("all_proxy")},
 		"a proxy for AWS only":                  {map[string]string{"HTTPS_PROXY": proxy, "https_proxy": proxy}, func(*settings) {}},
 		"a proxy, but not for the extension": {
 			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "169.254.169.254, 127.0.0.1 ,LOCALHOST"}, func(*settings) {},
@@ -66,14 +73,37 @@ func TestSettings(t *testing.T) {
 			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1:2773,localhost:2773"}, func(*settings) {},
 		},
 		"a proxy, but for another port": {
-			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1:80,localhost:80"}, func(s *settings) { s.proxy = "HTTP_PROXY" },
+			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1:80,localhost:80"}, throughProxyOf("HTTP_PROXY"),
 		},
 		"a proxy for nothing":                  {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "*"}, func(*settings) {}},
-		"a proxy for the address":              {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "localhost"}, func(s *settings) { s.proxy = "HTTP_PROXY" }},
-		"a proxy for the name":                 {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1"}, func(s *settings) { s.proxy = "HTTP_PROXY" }},
-		"a proxy but for what some understand": {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.0/8,localhost"}, func(s *settings) { s.proxy = "HTTP_PROXY" }},
+		"a proxy for the address":              {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "localhost"}, throughProxyOf("HTTP_PROXY")},
+		"a proxy for the name":                 {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1"}, throughProxyOf("HTTP_PROXY")},
+		"a proxy but for what some understand": {map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.0/8,localhost"}, throughProxyOf("HTTP_PROXY")},
 		"a proxy for who reads one spelling": {
-			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "example.com"}, func(s *settings) { s.proxy = "HTTP_PROXY" },
+			map[string]string{"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "example.com"}, throughProxyOf("HTTP_PROXY"),
+		},
+		"FIPS":                  {map[string]string{"AWS_USE_FIPS_ENDPOINT": "True"}, func(s *settings) { s.sdk = map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"} }},
+		"FIPS, as a number":     {map[string]string{"AWS_USE_FIPS_ENDPOINT": "1"}, func(s *settings) { s.sdk = map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"} }},
+		"dual stack":            {map[string]string{"AWS_USE_DUALSTACK_ENDPOINT": "TRUE"}, func(s *settings) { s.sdk = map[string]string{"AWS_USE_DUALSTACK_ENDPOINT": "true"} }},
+		"neither FIPS nor dual": {map[string]string{"AWS_USE_FIPS_ENDPOINT": "0", "AWS_USE_DUALSTACK_ENDPOINT": "False"}, func(*settings) {}},
+		"FIPS that nobody knows of": {
+			map[string]string{"AWS_USE_FIPS_ENDPOINT": "yes"},
+			func(s *settings) {
+				s.warnings = []string{`AWS_USE_FIPS_ENDPOINT is "yes" and taken for false: set it to true or false`}
+			},
+		},
+		"FIPS beside this extension": {
+			map[string]string{"AWS_USE_FIPS_ENDPOINT": "true", "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:2773"},
+			func(s *settings) {
+				s.sdk = map[string]string{"AWS_USE_FIPS_ENDPOINT": "true"}
+				s.warnings = []string{"some AWS SDKs refuse AWS_USE_FIPS_ENDPOINT beside AWS_ENDPOINT_URL_SECRETS_MANAGER: turn it off where the code makes their client of Secrets Manager"}
+			},
+		},
+		"its own endpoints": {
+			map[string]string{"SECRET_BROADCAST_ENDPOINT_URL_SECRETS_MANAGER": "https://vpce.test", "SECRET_BROADCAST_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"},
+			func(s *settings) {
+				s.sdk = map[string]string{"AWS_ENDPOINT_URL_SECRETS_MANAGER": "https://vpce.test", "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:8000"}
+			},
 		},
 		"SnapStart": {
 			map[string]string{"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "example-token"},
@@ -84,7 +114,7 @@ func TestSettings(t *testing.T) {
 			want := usual
 			c.want(&want)
 			got, err := readSettings(onLambda(c.env))
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(settings{})); diff != "" || err != nil {
+			if diff := cmp.Diff(want, got, cmp.AllowUnexported(settings{}), cmpopts.EquateEmpty()); diff != "" || err != nil {
 				t.Error(err, diff)
 			}
 		})
@@ -110,33 +140,57 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 			t.Errorf("%q does not say %q", err, want)
 		}
 	}
-	for _, own := range []string{"http://localhost:2773", "http://127.0.0.1:2773/"} {
-		_, err = readSettings(onLambda(map[string]string{"SECRET_BROADCAST_ENDPOINT_URL_SECRETS_MANAGER": own}))
-		if err == nil || !strings.Contains(err.Error(), "SECRET_BROADCAST_ENDPOINT_URL_SECRETS_MANAGER is this extension's own endpoint") {
-			t.Errorf("%s: got %v", own, err)
+	for value, want := range map[string]string{
+		"http://localhost:2773": "own endpoint", "http://LOCALHOST.:2773": "own endpoint", "http://a.localhost:2773": "own endpoint", "http://127.0.0.1:2773/": "own endpoint",
+		"http://0.0.0.0:2773": "own endpoint", "http://127.1.2.3:2773": "own endpoint", "http://[::1]:2773": "own endpoint", "http://[::]:2773": "own endpoint", "http://[::ffff:127.0.0.1]:2773": "own endpoint",
+		"localhost:4566": "no URL", "ftp://host": "no URL", "https://": "no URL", "://": "no URL",
+		"http://localhost:4566": "", "https://vpce.test:2773": "", "http://192.0.2.1:2773": "",
+	} {
+		for _, variable := range []string{"SECRET_BROADCAST_ENDPOINT_URL_SECRETS_MANAGER", "SECRET_BROADCAST_ENDPOINT_URL_DYNAMODB"} {
+			_, err := readSettings(onLambda(map[string]string{variable: value}))
+			if (err == nil) != (want == "") || err != nil && (!strings.HasPrefix(err.Error(), variable+" is ") || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s=%s: got %v, want %s", variable, value, err, want)
+			}
 		}
 	}
 }
 
-// TestItsOwnClientsAreNotTheFunctions: or it would ask itself.
+// TestItsOwnClientsAreNotTheFunctions: or it would ask itself, and end by what another language's SDK takes.
 func TestItsOwnClientsAreNotTheFunctions(t *testing.T) {
-	for name, value := range map[string]string{
+	kept := map[string]string{
+		"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example-key", "AWS_SESSION_TOKEN": "example-token", "AWS_REGION": "eu-west-2",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9001/credentials", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "example-token",
+		"AWS_LAMBDA_FUNCTION_NAME": "payments-api", "AWS_ENDPOINT_URL_DYNAMODB": "https://vpce-example.test", "AWS_USE_FIPS_ENDPOINT": "true",
+		"HTTPS_PROXY": "http://proxy.example.com:3128",
+	}
+	functions := map[string]string{
 		"AWS_ENDPOINT_URL": "http://127.0.0.1:2773", "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:2773",
 		"AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:2773", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
-		"SECRET_BROADCAST_ENDPOINT_URL_DYNAMODB": "https://vpce-example.test", "AWS_REGION": "eu-west-2",
-	} {
+		"AWS_USE_FIPS_ENDPOINT": "1", "AWS_USE_DUALSTACK_ENDPOINT": "0", "AWS_RETRY_MODE": "legacy", "AWS_MAX_ATTEMPTS": "a", "AWS_DEFAULTS_MODE": "auto",
+		"AWS_DISABLE_REQUEST_COMPRESSION": "1", "AWS_S3_USE_ARN_REGION": "1", "AWS_ENABLE_ENDPOINT_DISCOVERY": "1", "AWS_EC2_METADATA_V1_DISABLED": "1",
+		"AWS_ACCOUNT_ID_ENDPOINT_MODE": "a", "AWS_PROFILE": "a",
+	}
+	for name, value := range kept {
 		t.Setenv(name, value)
 	}
-	if err := takeEndpoints(); err != nil {
+	for name, value := range functions {
+		t.Setenv(name, value)
+	}
+	if err := takeEnvironment(map[string]string{"AWS_ENDPOINT_URL_DYNAMODB": "https://vpce-example.test", "AWS_USE_FIPS_ENDPOINT": "true"}); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{
-		"AWS_ENDPOINT_URL": "", "AWS_ENDPOINT_URL_SECRETS_MANAGER": "", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "",
-		"AWS_ENDPOINT_URL_DYNAMODB": "https://vpce-example.test",
-	} {
+	for name := range functions {
+		if got := os.Getenv(name); got != kept[name] {
+			t.Errorf("%s is %q, want %q", name, got, kept[name])
+		}
+	}
+	for name, want := range kept {
 		if got := os.Getenv(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
+	}
+	if _, err := awsconfig.LoadDefaultConfig(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -146,17 +146,21 @@ func (c *Cache) tryFetch(e *entry, f *fetch, try int) (late bool, changed *entry
 	return false, c.install(e, f, got)
 }
 
+// overdue is how much later than its time-out a request must end for the process not to have run meanwhile: that may be noticed
+// before the invocation that the environment was thawed for.
+const overdue = 100 * time.Millisecond
+
 // get asks Secrets Manager, and again if that failed and the environment may have been frozen meanwhile: whoever reads
 // after the thaw waits for this fetch, and what had become of it before is not their fault. There is no rest while anybody
 // waits, so they wait for one such failure and one answer at the most.
 func (c *Cache) get(e *entry, f *fetch, versionID string) (Fetched, error) {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.FetchTimeout)
-		rests := c.rests.Load()
+		rests, began := c.rests.Load(), time.Now()
 		c.noteSent(e, f)
 		got, err := c.request(ctx, e, f, versionID)
 		cancel()
-		if err == nil || c.rests.Load() == rests {
+		if err == nil || c.rests.Load() == rests && time.Since(began) <= c.cfg.FetchTimeout+overdue {
 			return got, err
 		}
 	}

@@ -102,10 +102,6 @@ func afterSecret(id string) string {
 	return id
 }
 
-// Rests counts how often there began or ceased to be invocations: what was waited for while that changed may have been waited
-// for while the environment was frozen, which is no wait.
-func (c *Cache) Rests() int64 { return c.rests.Load() }
-
 // KeptAs returns what Forget drops what the handle has read by: what the handle was made with, or the secret's name where that
 // was an ARN of the own account, once an answer has told it.
 func (s *Secret) KeptAs() string {

@@ -353,21 +353,3 @@ func TestWhatAHandleHasReadIsKeptAs(t *testing.T) {
 		}
 	}
 }
-
-// TestRestsAreCounted where an invocation begins or ends, as long as it is the only one.
-func TestRestsAreCounted(t *testing.T) {
-	cache := newCache(t, secretcachetest.New(t))
-	var ends []func()
-	begin := func() { ends = append(ends, cache.Begin(t.Context())) }
-	end := func() { ends[0](); ends = ends[1:] }
-	for i, step := range []struct {
-		do   func()
-		want bool
-	}{{begin, true}, {begin, false}, {end, false}, {end, true}, {begin, true}, {end, true}} {
-		before := cache.Rests()
-		step.do()
-		if got := cache.Rests() != before; got != step.want {
-			t.Errorf("step %d: counted %t, want %t", i, got, step.want)
-		}
-	}
-}

@@ -96,7 +96,7 @@ func TestAProxyThatTheFunctionHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const proxy, warning = "HTTP_PROXY=http://127.0.0.1:1", `set NO_PROXY to 127.0.0.1,localhost","variable":"HTTP_PROXY"`
+	const proxy, warning = "HTTP_PROXY=http://127.0.0.1:1", "through the proxy of HTTP_PROXY: set NO_PROXY to 127.0.0.1,localhost"
 	w := newWorld(t, nil, clientVariable+"="+string(command), proxy)
 	if _, a := w.invoke(question{Name: cloud.Password, Way: "http"}); !strings.Contains(a.Body, "refused") {
 		t.Errorf("the function got %+v, not through the proxy, which is none", a)

@@ -26,7 +26,7 @@ type extensionClient struct {
 	e        *environment
 	own      secretcache.Handler
 	cache    *secretcache.Cache
-	endpoint http.Handler
+	endpoint *endpoint.Endpoint
 	sdk      *secretsmanager.Client
 }
 
@@ -45,7 +45,7 @@ func newExtensionClient(e *environment, function secretcache.Handler) client {
 	own := credentials.NewStaticCredentialsProvider("model", "model", sessionToken)
 	c.cache.InAccount("111122223333") // as Lambda tells the extension
 	c.endpoint, err = endpoint.New(endpoint.Config{
-		Cache: c.cache, TTL: ttl, MaxSecrets: places(e), Credentials: own,
+		Cache: c.cache, TTL: ttl, MaxSecrets: places(e), Identity: endpoint.NewIdentity(aws.NewCredentialsCache(own), nil),
 		Region: "eu-west-2", URL: func(string) (string, error) { return "https://secretsmanager.test", nil }, Client: passagePort{e}, Logger: e.w.logger,
 	})
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *extensionClient) invoke(ctx context.Context, payload []byte) ([]byte, e
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
-		end := c.cache.Begin(context.Background())
+		end := c.endpoint.Begin(context.Background())
 		defer end()
 		c.cache.Linger(context.Background())
 	}()
@@ -131,7 +131,10 @@ func (c *extensionClient) ask(request *http.Request) *httptest.ResponseRecorder 
 }
 
 // Do implements aws.HTTPClient: the SDK is told that Secrets Manager is the extension.
-func (c *extensionClient) Do(r *http.Request) (*http.Response, error) { return c.ask(r).Result(), nil }
+func (c *extensionClient) Do(r *http.Request) (*http.Response, error) {
+	r.Host = r.URL.Host // as a server has it
+	return c.ask(r).Result(), nil
+}
 
 // bySDK reads by Secrets Manager's own protocol. Now and then it names the label, or asks for a batch.
 func (c *extensionClient) bySDK(ctx context.Context, id string) reading {

@@ -7,6 +7,7 @@
 package endpoint
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -37,10 +38,9 @@ type Config struct {
 	// read on.
 	MaxSecrets int
 
-	// Credentials are this environment's own: requests must be signed with them, and are signed anew with them. Required.
-	Credentials aws.CredentialsProvider
-	// Tokens are accepted in the HTTP API's token header beside the credentials' session token.
-	Tokens []string
+	// Identity has this environment's own credentials: requests must be signed with them, and are signed anew with them.
+	// What else calls AWS in this process has them from it, or those that the function has just got are not theirs. Required.
+	Identity *Identity
 	// Region is the function's own. Requests signed for another one are passed on to it. Required.
 	Region string
 	// URL returns where Secrets Manager is called in a Region. Required.
@@ -54,7 +54,7 @@ type Config struct {
 // An Endpoint answers requests. It is safe for concurrent use.
 type Endpoint struct {
 	cache    *secretcache.Cache
-	identity *identity
+	identity *Identity
 	refused  struct{ tokens, requests rarely }
 	troubles troubles
 	bodies   bodies
@@ -74,7 +74,7 @@ func New(cfg Config) (*Endpoint, error) {
 		missing bool
 	}{
 		{"Cache", cfg.Cache == nil},
-		{"Credentials", cfg.Credentials == nil},
+		{"Identity", cfg.Identity == nil},
 		{"Region", cfg.Region == ""},
 		{"URL", cfg.URL == nil},
 		{"Client", cfg.Client == nil},
@@ -89,18 +89,24 @@ func New(cfg Config) (*Endpoint, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	identity := &identity{provider: cfg.Credentials, tokens: cfg.Tokens}
-	passage := &passage{client: cfg.Client, identity: identity, signer: v4.NewSigner(), region: cfg.Region, url: cfg.URL}
+	passage := &passage{client: cfg.Client, identity: cfg.Identity, signer: v4.NewSigner(), region: cfg.Region, url: cfg.URL}
 	versions, err := newVersions(passage, cfg.TTL)
 	if err != nil {
 		return nil, err
 	}
 	return &Endpoint{
-		cache: cfg.Cache, identity: identity, passage: passage, logger: cfg.Logger, troubles: troubles{logger: cfg.Logger},
-		current:  newSecrets(cfg.Cache, cfg.Cache.Rests, cfg.MaxSecrets),
-		versions: newSecrets(versions, cfg.Cache.Rests, cfg.MaxSecrets),
-		caches:   cfg.MaxSecrets > 0,
+		cache: cfg.Cache, identity: cfg.Identity, passage: passage, logger: cfg.Logger, troubles: troubles{logger: cfg.Logger},
+		current: newSecrets(cfg.Cache, cfg.MaxSecrets), versions: newSecrets(versions, cfg.MaxSecrets), caches: cfg.MaxSecrets > 0,
 	}, nil
+}
+
+// Begin says that an invocation begins, which lasts until end is called: see secretcache.Cache.Begin.
+func (e *Endpoint) Begin(ctx context.Context) (end func()) {
+	endCurrent, endVersions := e.cache.Begin(ctx), e.versions.cache.Begin(ctx)
+	return func() {
+		endVersions()
+		endCurrent()
+	}
 }
 
 // ServeHTTP answers a request, in the order in which AWS's agent looks at one: are there too many, was it forwarded, whose

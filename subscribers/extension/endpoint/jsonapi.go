@@ -72,7 +72,7 @@ func (e *Endpoint) receive(w http.ResponseWriter, r *http.Request) (region strin
 	if body, err = e.bodies.read(w, r); err != nil {
 		return "", nil, err
 	}
-	return s.region, body, e.verify(s, r, body)
+	return s.region, body, s.verify(r, body)
 }
 
 // refuse answers with an error as AWS does.

@@ -28,7 +28,7 @@ const (
 // A passage signs requests with this environment's credentials and passes them on to Secrets Manager.
 type passage struct {
 	client   aws.HTTPClient
-	identity *identity
+	identity *Identity
 	signer   *v4.Signer
 	region   string
 	url      func(region string) (string, error)
@@ -76,7 +76,7 @@ func (p *passage) once(ctx context.Context, region, operation string, body []byt
 	request.Header.Set("Content-Type", contentType)
 	request.Header.Set("Accept-Encoding", "identity")
 	request.Header.Set(targetHeader, targetPrefix+operation)
-	credentials, err := p.identity.own(ctx)
+	credentials, err := p.identity.Retrieve(ctx)
 	if err != nil {
 		return passed{}, err
 	}

@@ -32,7 +32,6 @@ func (w wanted) body() string {
 // secrets are the handles to what has been read: as many as may be kept, those that were used last.
 type secrets struct {
 	cache *secretcache.Cache
-	rests func() int64 // how often the environment may have been frozen
 	limit int
 
 	mu    sync.Mutex
@@ -46,38 +45,25 @@ type handle struct {
 	isRead  bool // it has been, at least once
 }
 
-func newSecrets(cache *secretcache.Cache, rests func() int64, limit int) *secrets {
-	return &secrets{cache: cache, rests: rests, limit: limit, known: map[string]*handle{}}
+func newSecrets(cache *secretcache.Cache, limit int) *secrets {
+	return &secrets{cache: cache, limit: limit, known: map[string]*handle{}}
 }
 
 // get reads what is called by an id. If it is to be new, nothing that was asked for before is good enough: then there may be two
-// answers to wait for, and together they take no longer than one may.
+// answers to wait for.
 func (s *secrets) get(ctx context.Context, id string, isNew bool) (found, error) {
 	kept := s.use(id)
-	v, err := s.read(ctx, kept, isNew)
+	secret := kept
+	if isNew {
+		secret = secret.Anew()
+	}
+	v, err := secret.Get(ctx)
 	s.settle(ctx, id, kept, err)
 	d := v.Details()
 	if err == nil && strings.HasPrefix(id, "arn:") {
 		s.use(d.Name) // the cache keeps it under its name as well: an ARN takes two places
 	}
 	return found{d, v.Text()}, err
-}
-
-// read reads a secret, and again if that took too long and the environment may have been frozen meanwhile.
-func (s *secrets) read(ctx context.Context, secret *secretcache.Secret, isNew bool) (secretcache.Value, error) {
-	if !isNew {
-		return secret.Get(ctx)
-	}
-	for {
-		rests := s.rests()
-		brief, cancel := context.WithTimeout(ctx, secretcache.DefaultFetchTimeout)
-		v, err := secret.Anew().Get(brief)
-		isOver := brief.Err() != nil && ctx.Err() == nil
-		cancel()
-		if err == nil || !isOver || s.rests() == rests {
-			return v, err
-		}
-	}
 }
 
 // use returns the handle to what is called by an id. If that is one too many, the one that was used longest ago goes.

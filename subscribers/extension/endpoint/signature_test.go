@@ -5,12 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,9 +17,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"pgregory.net/rapid"
 
 	"github.com/bank-platform/secret-broadcaster/subscribers/extension/endpoint"
-	"github.com/bank-platform/secret-broadcaster/subscribers/secretcache"
 )
 
 // signedBy returns the headers of a request of Secrets Manager's protocol, signed.
@@ -46,6 +45,22 @@ func signedWith(t testing.TB, c aws.Credentials, at time.Time, body, service, re
 		headers = append(headers, name, request.Header.Get(name))
 	}
 	return headers
+}
+
+// signedBefore returns the headers of a request that is signed with some that Go's signer leaves out.
+func signedBefore(t *testing.T, at time.Time, body string, more ...string) []string {
+	t.Helper()
+	request := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+	headers := append(more, "X-Amz-Target", "secretsmanager.GetSecretValue", "X-Amz-Security-Token", token, "X-Amz-Date", at.UTC().Format("20060102T150405Z"))
+	names := []string{"host"}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+		names = append(names, strings.ToLower(headers[i]))
+	}
+	slices.Sort(names)
+	scope := at.UTC().Format("20060102") + "/" + region + "/secretsmanager/aws4_request"
+	return append(headers, "Authorization", "AWS4-HMAC-SHA256 Credential="+ownCredentials().AccessKeyID+"/"+scope+
+		", SignedHeaders="+strings.Join(names, ";")+", Signature="+endpoint.SignatureOf(request, ownCredentials(), at.UTC(), scope, names, body))
 }
 
 // signed are the headers of a request that the function has signed.
@@ -84,6 +99,8 @@ func TestOnlyThisFunctionsOwnRequestsAreAnswered(t *testing.T) {
 	other.SecretAccessKey = "another-key"
 	stranger := other
 	stranger.AccessKeyID = "AKIDSTRANGER"
+	tokenless := ownCredentials()
+	tokenless.SessionToken = ""
 	without := func(headers []string, name string) []string {
 		for i := 0; i < len(headers); i += 2 {
 			if headers[i] == name {
@@ -100,6 +117,10 @@ func TestOnlyThisFunctionsOwnRequestsAreAnswered(t *testing.T) {
 	withoutHost := append([]string{}, own...)
 	for i := range withoutHost {
 		withoutHost[i] = strings.Replace(withoutHost[i], ";host;", ";", 1)
+	}
+	twice := append([]string{}, own...)
+	for i := range twice {
+		twice[i] = strings.Replace(twice[i], ";host;", ";host;host;", 1)
 	}
 	for name, c := range map[string]struct {
 		body    string
@@ -125,9 +146,15 @@ func TestOnlyThisFunctionsOwnRequestsAreAnswered(t *testing.T) {
 		},
 		"another header of AWS's that is not signed": {body, append(own[:len(own):len(own)], "X-Amz-Other", "a"), 400, "IncompleteSignatureException"},
 		"a host that is not signed":                  {body, withoutHost, 400, "IncompleteSignatureException"},
+		"a header that is named twice":               {body, twice, 400, "IncompleteSignatureException"},
 		"a header of the SDK's that is signed": {
 			body, signedWith(t, ownCredentials(), now, body, "secretsmanager", region, "X-Amz-Target", "secretsmanager.GetSecretValue", "X-Amz-User-Agent", "a"), 200, "",
 		},
+		"headers that Go's SDK does not sign": {body, signedBefore(t, now, body, "Expect", "100-continue", "User-Agent", "aws-sdk-dotnet-coreclr/3.7"), 200, ""},
+		"a header that is another now": {
+			body, append(signedBefore(t, now, body, "User-Agent", "aws-sdk-dotnet-coreclr/3.7"), "User-Agent", "another"), 400, "InvalidSignatureException",
+		},
+		"without the token":            {body, signedBy(t, tokenless, now, "GetSecretValue", body, "secretsmanager", region), 400, "InvalidSignatureException"},
 		"headers that no SDK signs":    {body, append(own[:len(own):len(own)], "User-Agent", "a", "X-Amzn-Trace-Id", "b", "Amz-Sdk-Request", "c"), 200, ""},
 		"a Region that is an address":  {body, inRegion("x@evil.test:8443#"), 400, "IncompleteSignatureException"},
 		"a Region of two labels":       {body, inRegion("eu-west-2.evil"), 400, "IncompleteSignatureException"},
@@ -145,121 +172,6 @@ func TestOnlyThisFunctionsOwnRequestsAreAnswered(t *testing.T) {
 	if status, answer, _ := w.ask(http.MethodGet, "/", body, own...); status != 400 || !strings.Contains(answer, "UnknownOperationException") {
 		t.Errorf("got, not posted: %d %s", status, answer)
 	}
-}
-
-// rotating are credentials that change, as a SnapStart function's do: what is asked for is cached until it is invalidated.
-type rotating struct {
-	mu           sync.Mutex
-	cached, next aws.Credentials
-	lookups      int
-	err          error
-}
-
-func (r *rotating) Retrieve(context.Context) (aws.Credentials, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cached.AccessKeyID == "" && r.err == nil {
-		r.lookups++
-		r.cached = r.next
-	}
-	return r.cached, r.err
-}
-
-func (r *rotating) Invalidate() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cached = aws.Credentials{}
-}
-
-// TestCredentialsThatAreReplaced: function and extension learn of new ones at different times.
-func TestCredentialsThatAreReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		one, two := ownCredentials(), aws.Credentials{AccessKeyID: "AKIDTWO", SecretAccessKey: "two", SessionToken: "token-two"}
-		three := aws.Credentials{AccessKeyID: "AKIDTHREE", SecretAccessKey: "three", SessionToken: "token-three"}
-		provider := &rotating{next: one}
-		w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) {
-			cfg.Credentials, cfg.Tokens = provider, []string{"container-token"}
-		})
-		w.put(password, "first")
-		body := `{"SecretId":"` + password + `"}`
-		bySignature := func(c aws.Credentials) (status int) {
-			status, _, _ = w.ask(http.MethodPost, "/", body, signedBy(t, c, time.Now(), "GetSecretValue", body, "secretsmanager", region)...)
-			return status
-		}
-		byToken := func(c aws.Credentials) (status int) {
-			status, _, _ = w.ask(http.MethodGet, "/v1/"+password, "", "X-Aws-Parameters-Secrets-Token", c.SessionToken)
-			return status
-		}
-		want := func(c aws.Credentials, accepted bool, by ...func(aws.Credentials) int) {
-			t.Helper()
-			for _, ask := range by {
-				if status := ask(c); (status == 200) != accepted {
-					t.Errorf("%s: got %d", c.AccessKeyID, status)
-				}
-			}
-		}
-		want(one, true, bySignature, byToken)
-		want(two, false, bySignature, byToken)
-		provider.next = two
-		want(two, false, bySignature, byToken) // somebody came with unknown ones just now
-		time.Sleep(time.Second)
-		want(two, true, bySignature, byToken) // the function knows of the new ones first
-		want(one, true, bySignature, byToken) // and another process of it later
-		provider.next = three
-		time.Sleep(time.Second)
-		want(three, true, byToken, bySignature)
-		want(one, false, byToken, bySignature)
-		if provider.lookups != 4 {
-			t.Errorf("%d lookups, want 4", provider.lookups)
-		}
-		for range 100 {
-			want(one, false, byToken, bySignature)
-		}
-		if provider.lookups != 4 {
-			t.Errorf("%d lookups: strangers cause one a second at the most", provider.lookups)
-		}
-		provider.err = errors.New("not to be had")
-		if status, _, _ := w.ask(http.MethodGet, "/v1/"+password, "", "X-Aws-Parameters-Secrets-Token", "container-token"); status != 200 {
-			t.Errorf("the container's token: got %d", status)
-		}
-		want(aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "none", SessionToken: "none"}, false, byToken, bySignature)
-	})
-}
-
-// TestCredentialsThatCannotBeHad: those that are known are enough to answer from the cache; whether others are this
-// function's nobody can say then, so that its client has to ask again.
-func TestCredentialsThatCannotBeHad(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		provider := &rotating{err: errors.New("not to be had")}
-		w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) { cfg.Credentials = provider })
-		w.put(password, "first")
-		ask := func(c aws.Credentials, operation, body string) (int, string) {
-			status, answer, _ := w.ask(http.MethodPost, "/", body, signedBy(t, c, time.Now(), operation, body, "secretsmanager", region)...)
-			return status, answer
-		}
-		want := func(c aws.Credentials, operation, body string, wantStatus int, wantAnswer string) {
-			t.Helper()
-			if status, answer := ask(c, operation, body); status != wantStatus || !strings.Contains(answer, wantAnswer) {
-				t.Errorf("%s by %s: got %d %s, want %d %s", operation, c.AccessKeyID, status, answer, wantStatus, wantAnswer)
-			}
-		}
-		read := `{"SecretId":"` + password + `"}`
-		other := aws.Credentials{AccessKeyID: "AKIDOTHER", SecretAccessKey: "other"}
-		want(ownCredentials(), "GetSecretValue", read, 503, `"__type":"ServiceUnavailable"`) // at the start there are none
-
-		provider.err, provider.next = nil, ownCredentials()
-		want(ownCredentials(), "GetSecretValue", read, 200, `"first"`)
-		want(other, "GetSecretValue", read, 400, `"__type":"UnrecognizedClientException"`) // has the credentials be looked up again
-
-		provider.err = errors.New("not to be had")
-		provider.Invalidate()
-		want(ownCredentials(), "GetSecretValue", read, 200, `"first"`)
-		want(other, "GetSecretValue", read, 503, `"__type":"ServiceUnavailable"`)
-		want(ownCredentials(), "ListSecrets", `{}`, 503, `"__type":"ServiceUnavailable"`) // nothing can be signed anew
-		if logs := w.logged.take(); !strings.Contains(logs, "not to be had") {
-			t.Errorf("why is not told: %s", logs)
-		}
-	})
 }
 
 // late is a client whose clock is late: what it signs is dated earlier, and what it is answered seems to be from later on.
@@ -348,24 +260,83 @@ func TestRefusalsAreToldRarely(t *testing.T) {
 	}
 }
 
-// TestWithoutASessionTokenNobodyHasOne: long-lived keys have none, and an empty token is none.
-func TestWithoutASessionTokenNobodyHasOne(t *testing.T) {
-	w := newWorld(t, func(cfg *endpoint.Config, _ *secretcache.Config) {
-		cfg.Credentials, cfg.Tokens = &rotating{next: aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "key"}}, []string{""}
-	})
-	w.put(password, "first")
-	for _, headers := range [][]string{nil, {"X-Aws-Parameters-Secrets-Token", ""}, {"X-Vault-Token", ""}} {
-		if status, _, _ := w.ask(http.MethodGet, "/v1/"+password, "", headers...); status != 403 {
-			t.Errorf("%v: got %d", headers, status)
-		}
-	}
-}
-
 func TestWhatIsMissingIsNamed(t *testing.T) {
 	_, err := endpoint.New(endpoint.Config{})
-	for _, name := range []string{"Cache", "Credentials", "Region", "URL", "Client"} {
+	for _, name := range []string{"Cache", "Identity", "Region", "URL", "Client"} {
 		if err == nil || !strings.Contains(err.Error(), name+" is missing") {
 			t.Errorf("%s is not named: %v", name, err)
 		}
 	}
+}
+
+// TestSignaturesAreAWSsOwn holds signatures against those of AWS's test suite for Signature Version 4
+// (https://github.com/awslabs/aws-c-auth/tree/main/tests/aws-signing-test-suite/v4).
+func TestSignaturesAreAWSsOwn(t *testing.T) {
+	c := aws.Credentials{SecretAccessKey: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
+	for name, v := range map[string]struct {
+		method, body string
+		headers      [][2]string
+		want         string
+	}{
+		"post-vanilla":          {"POST", "", nil, "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"},
+		"post-header-key-sort":  {"POST", "", [][2]string{{"My-Header1", "value1"}}, "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c"},
+		"get-header-value-trim": {"GET", "", [][2]string{{"My-Header1", " value1"}, {"My-Header2", " \"a   b   c\""}}, "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736"},
+		"get-header-value-order": {
+			"GET", "",
+			[][2]string{{"My-Header1", "value4"}, {"My-Header1", "value1"}, {"My-Header1", "value3"}, {"My-Header1", "value2"}},
+			"08c7e5a9acfcfeb3ab6b2185e75ce8b1deb5e634ec47601a50643f830c755c01",
+		},
+		"post-x-www-form-urlencoded": {
+			"POST", "Param1=value1",
+			[][2]string{{"Content-Type", "application/x-www-form-urlencoded"}},
+			"ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := httptest.NewRequest(v.method, "https://example.amazonaws.com/", strings.NewReader(v.body))
+			request.Header.Set("X-Amz-Date", "20150830T123600Z")
+			names := []string{"host", "x-amz-date"}
+			for _, header := range v.headers {
+				request.Header.Add(header[0], header[1])
+				names = append(names, strings.ToLower(header[0]))
+			}
+			slices.Sort(names)
+			at := time.Date(2015, time.August, 30, 12, 36, 0, 0, time.UTC)
+			if got := endpoint.SignatureOf(request, c, at, "20150830/us-east-1/service/aws4_request", slices.Compact(names), v.body); got != v.want {
+				t.Errorf("got %s, want %s", got, v.want)
+			}
+		})
+	}
+}
+
+// TestWhateverGosSignerSignsIsAccepted, as a server receives it.
+func TestWhateverGosSignerSignsIsAccepted(t *testing.T) {
+	w := newWorld(t)
+	w.put(password, "first")
+	server := httptest.NewServer(w.endpoint)
+	t.Cleanup(server.Close)
+	body := `{"SecretId":"` + password + `"}`
+	rapid.Check(t, func(t *rapid.T) {
+		request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, server.URL, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header = http.Header{"X-Amz-Target": {"secretsmanager.GetSecretValue"}}
+		headers := rapid.MapOfN(rapid.StringMatching(`(X-Amz-|Amz-Sdk-|)[A-Z][a-z0-9]{3,8}`), rapid.SliceOfN(rapid.StringMatching(`[ -~]{0,12}`), 1, 3), 0, 4).Draw(t, "headers")
+		for name, values := range headers {
+			request.Header[name] = values
+		}
+		sum := sha256.Sum256([]byte(body))
+		if err := v4.NewSigner().SignHTTP(context.Background(), ownCredentials(), request, hex.EncodeToString(sum[:]), "secretsmanager", region, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		response, err := server.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%q: got %d", request.Header, response.StatusCode)
+		}
+	})
 }

@@ -73,6 +73,13 @@ type option func(*endpoint.Config, *secretcache.Config)
 
 func newWorld(t testing.TB, options ...option) *world {
 	t.Helper()
+	own := aws.NewCredentialsCache(credentials.StaticCredentialsProvider{Value: ownCredentials()})
+	return newWorldOf(t, endpoint.NewIdentity(own, nil), options...)
+}
+
+// newWorldOf returns a world whose function has these credentials.
+func newWorldOf(t testing.TB, identity *endpoint.Identity, options ...option) *world {
+	t.Helper()
 	w := &world{t: t, vault: secrets.New(secrets.Config{}), logged: &logged{}, clock: &clock{began: time.Now()}}
 	var err error
 	if w.tables, err = tables.Open(tables.Config{}); err != nil {
@@ -86,6 +93,7 @@ func newWorld(t testing.TB, options ...option) *world {
 	}
 	w.log = dynamodb.NewFromConfig(awsCfg)
 	w.announce()
+	awsCfg.Credentials = identity
 
 	cacheCfg, err := secretcacheaws.ConfigFrom(awsCfg, func(name string) string {
 		return map[string]string{
@@ -100,7 +108,7 @@ func newWorld(t testing.TB, options ...option) *world {
 	cacheCfg.Logger, cacheCfg.Clock = logger, w.clock
 	cacheCfg.CheckTimeout = cacheCfg.CheckEvery / 2 // a busy machine answers later than DynamoDB
 	cfg := endpoint.Config{
-		TTL: 5 * time.Minute, MaxSecrets: 100, Credentials: awsCfg.Credentials, Region: region, Logger: logger,
+		TTL: 5 * time.Minute, MaxSecrets: 100, Identity: identity, Region: region, Logger: logger,
 		Client: connection.New(awsCfg.HTTPClient), URL: func(region string) (string, error) { return "https://secretsmanager." + region + ".test/", nil },
 	}
 	for _, o := range options {

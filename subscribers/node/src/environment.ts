@@ -57,8 +57,8 @@ export function readEnvironment(variables: Variables): { environment: Environmen
   const checkEvery = checkEveryOf(of(CHECK_EVERY), problems);
   const endpoint = mode === "off" ? undefined : endpointOf(variables, problems);
   const environment: Environment = {
-    env: pathElement(ENV, of(ENV), problems),
-    domain: pathElement(DOMAIN, of(DOMAIN), problems),
+    env: place(ENV, of(ENV), problems),
+    domain: place(DOMAIN, of(DOMAIN), problems),
     service: of(SERVICE) || of(FUNCTION),
     mode,
     ttl: ttlOf(of(MAX_AGE)),
@@ -97,11 +97,11 @@ function modeOf(mode: string, table: string, problems: string[]): Mode {
   return "off";
 }
 
-/** A part of a secret's name. */
-function pathElement(name: string, value: string, problems: string[]): string {
-  if (/[/\s]/.test(value)) {
+/** An env or a domain, which have the form that the broadcaster demands of them. */
+function place(name: string, value: string, problems: string[]): string {
+  if (value !== "" && !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(value)) {
     problems.push(
-      `${name} is ${JSON.stringify(value)}, which is no single part of a secret's name: remove slashes and blanks`,
+      `${name} is ${JSON.stringify(value)}, which no secret's name has there: set it to lower-case letters, digits and single hyphens`,
     );
   }
   return value;

@@ -83,6 +83,26 @@ test("how long a check may be old", () => {
   }
 });
 
+test("env and domain have the broadcaster's form: with another one no secret's name begins as the log says", () => {
+  for (const [value, right] of [
+    ["prod", true],
+    ["risk-platform", true],
+    ["prod*", false],
+    ["Prod", false],
+    ["prod/a", false],
+    ["prod ", false],
+    ["-prod", false],
+    ["a--b", false],
+    ["a_b", false],
+  ] as const) {
+    for (const name of ["SECRET_BROADCAST_ENV", "SECRET_BROADCAST_DOMAIN"]) {
+      const { problems } = readEnvironment(variables({ [name]: value }));
+      assert.equal(problems.length, right ? 0 : 1, `${name}=${value}`);
+      assert.ok(right || problems[0]?.startsWith(`${name} is `), problems[0]);
+    }
+  }
+});
+
 test("all problems are told at once, each with its remedy, and the mode is off", () => {
   const { environment, problems } = readEnvironment({
     SECRET_BROADCAST_TABLE: "payments-changes",

@@ -69,8 +69,8 @@ func Config(ctx context.Context) (secretcache.Config, error) {
 func ConfigFrom(cfg aws.Config, getenv func(string) string) (secretcache.Config, error) {
 	s := settings{getenv: getenv}
 	out := secretcache.Config{
-		Env:        s.pathElement(envVariable),
-		Domain:     s.pathElement(domainVariable),
+		Env:        s.place(envVariable),
+		Domain:     s.place(domainVariable),
 		Service:    getenv(serviceVariable),
 		Mode:       s.mode(),
 		TTL:        s.ttl(),
@@ -154,13 +154,22 @@ func (s *settings) mode() secretcache.Mode {
 	return secretcache.Off
 }
 
-// pathElement reads a part of a secret's name.
-func (s *settings) pathElement(variable string) string {
+// place reads an env or a domain, which have the form that the broadcaster demands of them.
+func (s *settings) place(variable string) string {
 	value := s.getenv(variable)
-	if strings.ContainsAny(value, "/ \t\r\n") {
-		s.problem("%s is %q, which is no single part of a secret's name: remove slashes and blanks", variable, value)
+	if value != "" && !isPlace(value) {
+		s.problem("%s is %q, which no secret's name has there: set it to lower-case letters, digits and single hyphens", variable, value)
 	}
 	return value
+}
+
+func isPlace(text string) bool {
+	for word := range strings.SplitSeq(text, "-") {
+		if word == "" || strings.ContainsFunc(word, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }) {
+			return false
+		}
+	}
+	return true
 }
 
 // leastCheckEvery is what secretcache.New demands of CheckEvery when CheckTimeout is the default.

@@ -172,6 +172,23 @@ func TestAMaxAgeOfZeroFetchesAtEachRead(t *testing.T) {
 	}
 }
 
+// TestEnvAndDomainHaveTheBroadcastersForm: with another one no secret's name begins as the log says, and nothing would tell.
+func TestEnvAndDomainHaveTheBroadcastersForm(t *testing.T) {
+	for value, right := range map[string]bool{
+		"prod": true, "risk-platform": true, "prod2": true,
+		"prod*": false, "Prod": false, "prod/a": false, "prod ": false, "..": false, "-prod": false, "prod-": false, "a--b": false, "a_b": false, "prød": false,
+	} {
+		for _, variable := range []string{"SECRET_BROADCAST_ENV", "SECRET_BROADCAST_DOMAIN"} {
+			env := variables()
+			env[variable] = value
+			_, err := secretcacheaws.ConfigFrom(awsConfig("http://127.0.0.1:1"), getenv(env))
+			if (err == nil) != right || err != nil && !strings.Contains(err.Error(), variable+" is ") {
+				t.Errorf("%s=%s: got %v", variable, value, err)
+			}
+		}
+	}
+}
+
 func TestAllProblemsAreToldAtOnce(t *testing.T) {
 	_, err := secretcacheaws.ConfigFrom(aws.Config{}, getenv(map[string]string{
 		"SECRET_BROADCAST_TABLE":         "payments-changes",

@@ -118,3 +118,32 @@ func TestVariablesReachAConfigurationMadeByHand(t *testing.T) {
 		t.Errorf("the secret was asked for at %s: %v", seen.url, err)
 	}
 }
+
+// TestAConfiguredEndpointIsCalledAsItIs: the SDK refuses it beside FIPS and dual stack, and every read would fail.
+func TestAConfiguredEndpointIsCalledAsItIs(t *testing.T) {
+	for _, variable := range []string{"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"} {
+		t.Run(variable, func(t *testing.T) {
+			env := variables()
+			env["AWS_CONFIG_FILE"] = filepath.Join(t.TempDir(), "none")
+			env["AWS_REGION"], env[variable] = "eu-west-2", "true"
+			env["AWS_ENDPOINT_URL_SECRETS_MANAGER"], env["AWS_ENDPOINT_URL_DYNAMODB"] = "http://secretsmanager.test", "http://dynamodb.test"
+			setEnvironment(t, env)
+			seen := &asked{}
+			cfg, err := awsconfig.LoadDefaultConfig(t.Context(), awsconfig.WithHTTPClient(&http.Client{Transport: seen}),
+				awsconfig.WithCredentialsProvider(credentials.StaticCredentialsProvider{Value: credentialsOfTests()}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ours, err := secretcacheaws.ConfigFrom(cfg, os.Getenv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ours.Log.Tail(t.Context(), 1); err != nil || seen.url != "http://dynamodb.test/" {
+				t.Errorf("the log was asked at %s: %v", seen.url, err)
+			}
+			if _, err := ours.Secrets.Get(t.Context(), "a", ""); err != nil || seen.url != "http://secretsmanager.test/" {
+				t.Errorf("the secret was asked for at %s: %v", seen.url, err)
+			}
+		})
+	}
+}

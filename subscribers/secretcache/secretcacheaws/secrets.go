@@ -27,6 +27,9 @@ func newSecrets(cfg aws.Config, endpoint string) *secrets {
 		o.ClientLogMode = 0 // a log for debugging would quote answers, which hold values
 		if endpoint != "" {
 			o.BaseEndpoint = &endpoint
+			// It is called as it is. The SDK refuses it where another of AWS's own endpoints is asked for as well.
+			o.EndpointOptions.UseFIPSEndpoint = aws.FIPSEndpointStateDisabled
+			o.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateDisabled
 		}
 	})}
 }
