@@ -149,10 +149,12 @@ func stage(t *testing.T, dir string, all []service) {
 		run(t, root, nil, "go", "run", "./infra/pack", "-name", name, "-bootstrap", bootstrap, "-subscriptions", manifests, "-dist", filepath.Join(dir, "dist"))
 	}
 	// The address as an argument: of AWS_ENDPOINT_URL this CLI thinks no more when it sends to SQS. It looks every half a minute how a
-	// stack is getting on, where this emulator takes a second.
+	// stack is getting on, where this emulator takes a second, and names what it changes by the second.
 	write("bin/aws", fmt.Sprintf(`#!/bin/sh
-exec %s -c 'import sys, time
+exec %s -c 'import sys, time, types
 from awscli.clidriver import main
+from awscli.customizations.cloudformation import deployer
+deployer.time = types.SimpleNamespace(time=time.time_ns)
 sleep = time.sleep
 time.sleep = lambda seconds: sleep(min(seconds, 0.5))
 sys.exit(main())' --endpoint-url "$AWS_ENDPOINT_URL" "$@"
