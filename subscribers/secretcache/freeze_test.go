@@ -67,6 +67,46 @@ func TestAFetchLeftOnItsWayIsNotTheNextReadersFault(t *testing.T) {
 	}
 }
 
+// lostInFreeze loses the first request: its time-out passes while nothing runs, and is noticed so much later.
+type lostInFreeze struct {
+	secretcache.Secrets
+	calls *atomic.Int32
+	later time.Duration
+}
+
+func (s lostInFreeze) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
+	if s.calls.Add(1) > 1 {
+		return s.Secrets.Get(ctx, id, versionID)
+	}
+	<-ctx.Done()
+	time.Sleep(s.later)
+	return secretcache.Fetched{}, ctx.Err()
+}
+
+// TestATimeOutThatIsNoticedTooLateWasNoWait: it may be noticed before the invocation that the environment was thawed for.
+func TestATimeOutThatIsNoticedTooLateWasNoWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		later time.Duration
+		calls int32
+	}{
+		"in time":  {0, 1},
+		"too late": {time.Second, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fake, calls := secretcachetest.New(t), &atomic.Int32{}
+				fake.Put(password, "first")
+				secret := newCache(t, fake, func(cfg *secretcache.Config) {
+					cfg.Secrets, cfg.Clock = lostInFreeze{cfg.Secrets, calls, c.later}, nil
+				}).Secret(password)
+				if v, err := secret.Get(t.Context()); (err != nil) != (c.calls == 1) || calls.Load() != c.calls {
+					t.Errorf("got %q, %v after %d requests, want %d", v.Text(), err, calls.Load(), c.calls)
+				}
+			})
+		})
+	}
+}
+
 // begun is a handler of a program that has nothing to Wrap.
 func begun(cache *secretcache.Cache, h secretcache.Handler) secretcache.Handler {
 	return handlerFunc(func(ctx context.Context, payload []byte) ([]byte, error) {
