@@ -273,9 +273,9 @@ func (c *Cache) install(e *entry, f *fetch, got Fetched) *entry {
 }
 
 // resolve has the entry by name take the place of an ARN's, if that is of the own account, and returns the entry that has
-// it. The caller holds mu.
+// it. One that was forgotten stays alone. The caller holds mu.
 func (c *Cache) resolve(e *entry, name, arn string) *entry {
-	if e.name != "" || !c.isOwn(arn) {
+	if e.name != "" || !c.isOwn(arn) || c.entries[e.key] != e {
 		return e
 	}
 	byName := c.entryFor(name)

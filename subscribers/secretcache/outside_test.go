@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -300,6 +301,40 @@ func TestAnAnswerOnItsWayDoesNotBringBackWhatIsForgotten(t *testing.T) {
 		fake.Advance(nextCheck)
 		wantText(t, cache.Secret(password), "second")
 		wantText(t, other, "second")
+	})
+}
+
+// TestALateAnswerDoesNotBringBackWhatIsForgotten either: it is served to who waits for it, and kept under no name.
+func TestALateAnswerDoesNotBringBackWhatIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := secretcachetest.New(t)
+		fake.Put(password, "first")
+		var asked atomic.Int32
+		cache := newCache(t, fake, func(cfg *secretcache.Config) {
+			cfg.Secrets = &disturbedSecrets{Secrets: &unmovedSecrets{Secrets: cfg.Secrets}, disturb: func(int) bool {
+				asked.Add(1)
+				return false
+			}}
+		})
+		arn := fake.ARN(password)
+		wantText(t, cache.Secret(arn), "first")
+		cache.Forget(arn)
+		cache.Forget(password)
+		fake.Put(password, "second")
+		fake.Advance(nextCheck)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			wantText(t, cache.Secret(arn), "first")
+		}()
+		time.Sleep(100 * time.Millisecond) // between two tries
+		cache.Forget(arn)
+		<-done
+		asked.Store(0)
+		wantText(t, cache.Secret(password), "first")
+		if asked.Load() == 0 {
+			t.Error("what came after it was forgotten is served by its name")
+		}
 	})
 }
 
