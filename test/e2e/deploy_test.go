@@ -70,7 +70,7 @@ func goProgram(t *testing.T, dir, name, source, tags string) string {
 }
 
 // typescript bundles the function of docs/subscribing.md by its command, with AWS's SDK, which Lambda's own runtime brings along
-// and the emulator's does not. It returns the bundle's path.
+// and the emulator's does not, and with two variables that Lambda sets and the emulator does not. It returns the bundle's path.
 func typescript(t *testing.T, dir string) string {
 	t.Helper()
 	client, err := filepath.Abs(filepath.Join(root, "subscribers/node"))
@@ -83,7 +83,7 @@ func typescript(t *testing.T, dir string) string {
 	}
 	path := filepath.Join(dir, "dist", "index.js")
 	run(t, client, nil, filepath.Join(client, "node_modules/.bin/esbuild"), "test/subscribing/src/wrapped.ts", "--bundle", "--platform=node",
-		"--log-level=warning", "--outfile="+path, "--alias:@aws-lambda-powertools/parameters/secrets="+filepath.Join(built, "powertools.js"),
+		"--log-level=warning", "--outfile="+path, `--banner:js=process.env.LAMBDA_TASK_ROOT = __dirname; process.env._HANDLER = "index.handler";`, "--alias:@aws-lambda-powertools/parameters/secrets="+filepath.Join(built, "powertools.js"),
 		"--alias:@bank-platform/secret-broadcast="+filepath.Join(built, "index.js"))
 	return path
 }

@@ -21,6 +21,7 @@ export interface Settings {
   secrets: Secrets;
   reports: Reports | undefined;
   reportAfter: number;
+  mayReport: () => boolean;
   trouble: Trouble;
   clock: Clock;
   logger: Logger;
@@ -42,6 +43,7 @@ export function settingsOf(cfg: CacheConfig): Settings {
     secrets: cfg.secrets,
     reports: cfg.reports,
     reportAfter: cfg.reportAfter ?? 0,
+    mayReport: cfg.mayReport ?? (() => true),
     trouble: cfg.trouble ?? new Trouble(),
     clock: cfg.clock ?? systemClock,
     logger: unfailing(cfg.logger ?? console),

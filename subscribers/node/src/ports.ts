@@ -80,6 +80,8 @@ export interface CacheConfig {
   reports?: Reports;
   /** How long after it was made a Cache must still be read to report at all; 0 if absent. */
   reportAfter?: number;
+  /** Whether all is known that a report says; always if absent. */
+  mayReport?: () => boolean;
   /** Its own if absent. */
   trouble?: Trouble;
   clock?: Clock;

@@ -3,8 +3,10 @@ import { SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 import { ChangeLog, ReportsTable, SecretsManager } from "./aws.js";
 import { Trouble } from "./breaker.js";
 import { Cache } from "./cache.js";
+import { systemClock, within } from "./clock.js";
 import { type Environment, readEnvironment } from "./environment.js";
 import { isInvoked } from "./invoked.js";
+import { LINGER_FOR } from "./push.js";
 import { CLIENT } from "./state.js";
 import { Tables } from "./tables.js";
 import { type Ack, type Outcome, parseInvalidation, type SecretOutcome } from "./wire.js";
@@ -29,6 +31,8 @@ interface Shared {
   claimed: boolean;
   /** Whether the handler that Lambda calls answers invalidations; undefined until a wrapped one has been called. */
   wrapped: boolean | undefined;
+  /** While that is being found out: no report goes before. */
+  finding: Promise<void> | undefined;
 }
 
 const NOT_INVOKED = "the handler that Lambda calls is not the one that is wrapped: no push will come; wrap that one, as the outermost";
@@ -50,7 +54,7 @@ function shared(): Shared {
     } else if (environment.mode === "off") {
       console.info("the change log is not followed: secrets are cached for their TTL only", { why: offBecause(environment) });
     }
-    place[KEY] = { environment, caches: new WeakMap(), references: new Set(), trouble: new Trouble(), client: undefined, early: undefined, claimed: false, wrapped: undefined };
+    place[KEY] = { environment, caches: new WeakMap(), references: new Set(), trouble: new Trouble(), client: undefined, early: undefined, claimed: false, wrapped: undefined, finding: undefined };
   }
   return place[KEY];
 }
@@ -92,6 +96,7 @@ function makeCache(process: Shared, client: SecretsManagerClient, owned: boolean
     ...(mode === "off" ? {} : { log: new ChangeLog(tables, table) }),
     ...(mode === "off" || reportsTable === "" ? {} : { reports: new ReportsTable(tables, reportsTable) }),
     reportAfter,
+    mayReport: () => process.finding === undefined,
     trouble: process.trouble,
     function: environment.function,
   });
@@ -121,10 +126,10 @@ function forget(process: Shared, cache: Cache): void {
   if (process.client !== undefined) process.caches.delete(process.client);
 }
 
-/** Finds out whether every event of this function comes through a wrapped handler: what is reported from then on says so. */
+/** Finds out whether every event of this function comes through a wrapped handler: what is reported says so. */
 async function findOut(process: Shared, middy: boolean): Promise<void> {
-  process.wrapped = false;
   process.wrapped = await isInvoked(middy);
+  process.finding = undefined;
   if (process.wrapped) for (const cache of living(process)) cache.takeInvalidations();
   else console.info(NOT_INVOKED, { handler: globalThis.process.env["_HANDLER"] });
 }
@@ -140,7 +145,7 @@ export async function invoke<R>(
   const { mode, reportsTable } = process.environment;
   const isOurs = parseInvalidation(event) !== undefined;
   if (mode === "off" && !isOurs) return handler();
-  if (process.wrapped === undefined && mode !== "off" && reportsTable !== "") void findOut(process, middy);
+  if (process.wrapped === undefined && mode !== "off" && reportsTable !== "") process.finding ??= findOut(process, middy);
   const caches = living(process);
   if (caches.length === 0 && (isOurs || !process.claimed)) {
     process.early = makeCache(process, sharedClient() ?? new SecretsManagerClient({}), true, 0);
@@ -153,7 +158,9 @@ export async function invoke<R>(
   // All see the same invocation begin, and what is on its way at its end is waited for together.
   let begin = () => {};
   const answer = new Promise<void>((resolve) => (begin = resolve)).then(handler);
-  const ends = caches.map((cache) => cache.invoke(event, functionArn, () => answer));
+  const { finding } = process;
+  const known = () => (finding === undefined ? answer : answer.finally(() => within(systemClock, LINGER_FOR, finding)));
+  const ends = caches.map((cache) => cache.invoke(event, functionArn, known));
   begin();
   await Promise.allSettled(ends);
   return answer;

@@ -22,7 +22,7 @@ import {
  * How long an invocation's return waits for a report or a check on its way, in milliseconds: what is unfinished then is
  * frozen with the environment.
  */
-const LINGER_FOR = 50;
+export const LINGER_FOR = 50;
 
 /** How often pushes can cause a refetch while the log cannot be read, in milliseconds: anybody may forge one. */
 const PUSH_REFETCH_EVERY = 10_000;

@@ -44,7 +44,7 @@ export class Reporting {
   /** Whether something new is to be told and the last report is long enough ago. */
   isDue(now: Instant): boolean {
     const { cfg, lastRead, reportDue } = this.state;
-    if (cfg.reports === undefined || cfg.mode === "off" || this.sending !== undefined) return false;
+    if (cfg.reports === undefined || cfg.mode === "off" || this.sending !== undefined || !cfg.mayReport()) return false;
     if (this.sent === undefined) return reportDue && since(lastRead, this.started) >= cfg.reportAfter;
     const age = since(now, this.sent);
     return age >= (reportDue ? REPORT_EVERY : RENEW_EVERY);
