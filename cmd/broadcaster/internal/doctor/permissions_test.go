@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -27,8 +28,10 @@ type call struct{ Action, Resource string }
 // A watch notes the calls that are made, and refuses those of one action.
 type watch struct {
 	d      *domain
-	calls  []call
 	refuse func(call) bool
+
+	mu    sync.Mutex // the store is asked several things at once
+	calls []call
 }
 
 func watched(d *domain) *watch {
@@ -48,9 +51,11 @@ func (w *watch) see(ctx context.Context, in middleware.InitializeInput, next mid
 		action = strings.Replace(action, from, to, 1)
 	}
 	is := call{action, w.resource(in.Parameters)}
+	w.mu.Lock()
 	if !slices.Contains(w.calls, is) {
 		w.calls = append(w.calls, is)
 	}
+	w.mu.Unlock()
 	if w.refuse(is) {
 		return middleware.InitializeOutput{}, middleware.Metadata{}, &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "not allowed"}
 	}
