@@ -118,22 +118,29 @@ func accountOf(arn string) string {
 // nameIn returns the name in an ARN, or in one without the hyphen and the six characters that an ARN ends in, if its name
 // does not end so too. What is no ARN is a name.
 func nameIn(id string) string {
-	_, name, ok := strings.Cut(id, secretInARN)
-	if !ok || !strings.HasPrefix(id, "arn:") {
-		return id
-	}
-	if suffix := len(name) - suffixLength; suffix > 0 && name[suffix] == '-' {
+	name := afterSecret(id)
+	if suffix := len(name) - suffixLength; name != id && suffix > 0 && name[suffix] == '-' {
 		return name[:suffix]
 	}
 	return name
 }
+
+// afterSecret returns the name in a partial ARN, even if that ends as an ARN does. What is no ARN is a name.
+func afterSecret(id string) string {
+	if _, name, ok := strings.Cut(id, secretInARN); ok && isARN(id) {
+		return name
+	}
+	return id
+}
+
+func isARN(id string) bool { return strings.HasPrefix(id, "arn:") }
 
 const suffixLength = len("-xxxxxx")
 
 // isOf reports whether a secret with this ARN is what an id names, which is a name, an ARN or a partial ARN: one without
 // its suffix (https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html).
 func isOf(id, arn string) bool {
-	if !strings.HasPrefix(id, "arn:") || arn == id {
+	if !isARN(id) || arn == id {
 		return true
 	}
 	suffix, ok := strings.CutPrefix(arn, id+"-")

@@ -144,7 +144,7 @@ func New(cfg Config) (*Cache, error) {
 // Secret returns a handle to the secret with this name, ARN or partial ARN. It reads nothing yet. All handles to one
 // secret share what is cached. Keep the handle and call Get at every use.
 func (c *Cache) Secret(id string) *Secret {
-	s := &Secret{cache: c, id: id, ttl: c.cfg.TTL, arn: strings.HasPrefix(id, "arn:")}
+	s := &Secret{cache: c, id: id, ttl: c.cfg.TTL, arn: isARN(id)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.entry.Store(c.entryFor(id))
@@ -172,7 +172,7 @@ func (c *Cache) entryFor(id string) *entry {
 	if e == nil {
 		e = &entry{key: id, tracked: c.tracks(id)}
 		e.follows = e.tracked && c.cfg.Mode == On
-		if !strings.HasPrefix(id, "arn:") {
+		if !isARN(id) {
 			e.name = id
 		}
 		c.entries[id] = e

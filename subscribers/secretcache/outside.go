@@ -2,7 +2,6 @@ package secretcache
 
 import (
 	"context"
-	"strings"
 
 	"github.com/bank-platform/secret-broadcaster/invalidation/wire"
 )
@@ -92,14 +91,6 @@ func (c *Cache) changed(id string) {
 // mayBeOne reports whether two ids may be of one secret, as far as the names in them tell.
 func mayBeOne(id, other string) bool {
 	return nameIn(id) == nameIn(other) || afterSecret(id) == nameIn(other) || nameIn(id) == afterSecret(other)
-}
-
-// afterSecret returns the name in a partial ARN, even if that ends as an ARN does.
-func afterSecret(id string) string {
-	if _, name, ok := strings.Cut(id, secretInARN); ok {
-		return name
-	}
-	return id
 }
 
 // KeptAs returns what Forget drops what the handle has read by: what the handle was made with, or the secret's name where that

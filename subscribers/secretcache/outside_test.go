@@ -50,9 +50,7 @@ func TestReadsAnewShareTheFetchAfterTheyWereAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretcachetest.New(t)
 		fake.Put(password, "first")
-		gates := []chan struct{}{make(chan struct{}), make(chan struct{})}
-		held := &sequence{gates: gates}
-		cache := newCache(t, fake, func(cfg *secretcache.Config) { held.Secrets, cfg.Secrets = cfg.Secrets, held })
+		cache, gates := newSequence(t, fake, 2)
 		secret := cache.Secret(password)
 		var wg sync.WaitGroup
 		wg.Go(func() { wantText(t, secret, "first") })
@@ -82,6 +80,17 @@ type sequence struct {
 	gates []chan struct{}
 }
 
+// newSequence returns a cache behind a sequence, and the sequence's gates.
+func newSequence(t *testing.T, fake *secretcachetest.Fake, n int) (*secretcache.Cache, []chan struct{}) {
+	t.Helper()
+	held := &sequence{}
+	for range n {
+		held.gates = append(held.gates, make(chan struct{}))
+	}
+	gates := held.gates
+	return newCache(t, fake, func(cfg *secretcache.Config) { held.Secrets, cfg.Secrets = cfg.Secrets, held }), gates
+}
+
 func (s *sequence) Get(ctx context.Context, id, versionID string) (secretcache.Fetched, error) {
 	fetched, err := s.Secrets.Get(ctx, id, versionID)
 	s.mu.Lock()
@@ -97,9 +106,7 @@ func TestAReadAnewIsNotToldWhatFailedBeforeIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretcachetest.New(t)
 		fake.Put(password, "first")
-		gates := []chan struct{}{make(chan struct{}), make(chan struct{})}
-		held := &sequence{gates: gates}
-		cache := newCache(t, fake, func(cfg *secretcache.Config) { held.Secrets, cfg.Secrets = cfg.Secrets, held })
+		cache, gates := newSequence(t, fake, 2)
 		secret := cache.Secret(password)
 		fake.BreakSecrets(errors.New("throttled"))
 		var wg sync.WaitGroup
@@ -276,10 +283,8 @@ func TestAnAnswerOnItsWayDoesNotBringBackWhatIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := secretcachetest.New(t)
 		fake.Put(password, "first")
-		gates := []chan struct{}{make(chan struct{}), make(chan struct{}), make(chan struct{})}
+		cache, gates := newSequence(t, fake, 3)
 		close(gates[0])
-		held := &sequence{gates: gates}
-		cache := newCache(t, fake, func(cfg *secretcache.Config) { held.Secrets, cfg.Secrets = cfg.Secrets, held })
 		secret := cache.Secret(password)
 		wantText(t, secret, "first")
 		other := secret.WithTTL(time.Hour)

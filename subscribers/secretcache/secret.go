@@ -72,8 +72,8 @@ func (Value) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 // WithTTL returns a handle to the same secret whose reads accept nothing cached longer ago than ttl. Zero fetches at each
 // read; reads at the same time share a fetch.
 func (s *Secret) WithTTL(ttl time.Duration) *Secret {
-	other := &Secret{cache: s.cache, id: s.id, arn: s.arn, ttl: ttl}
-	other.entry.Store(s.entry.Load())
+	other := s.copied()
+	other.ttl = ttl
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	s.cache.report.maxTTL = max(s.cache.report.maxTTL, ttl)
@@ -84,7 +84,14 @@ func (s *Secret) WithTTL(ttl time.Duration) *Secret {
 // return an error if that gave nothing. Such reads at the same time share a fetch: while one is on its way that was sent
 // too early for them, they wait for the next.
 func (s *Secret) Anew() *Secret {
-	other := &Secret{cache: s.cache, id: s.id, arn: s.arn, ttl: s.ttl, after: s.cache.now()}
+	other := s.copied()
+	other.after = s.cache.now()
+	return other
+}
+
+// copied returns a handle that is as this one.
+func (s *Secret) copied() *Secret {
+	other := &Secret{cache: s.cache, id: s.id, arn: s.arn, ttl: s.ttl, after: s.after}
 	other.entry.Store(s.entry.Load())
 	return other
 }

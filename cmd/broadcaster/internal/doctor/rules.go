@@ -63,7 +63,7 @@ func (p *patient) lookAtRules(ctx context.Context) {
 // tryRules has EventBridge itself say whether an enabled rule takes an event of each kind.
 func (p *patient) tryRules(ctx context.Context, rules []rule) error {
 	var none []string
-	for _, told := range p.samples(place{p.cfg.Env, p.cfg.Domain}) {
+	for _, told := range p.samples(p.place()) {
 		taken, elsewhere, err := p.taken(ctx, rules, told)
 		switch {
 		case err != nil:
@@ -121,7 +121,7 @@ func (p *patient) tryOthers(ctx context.Context, rules []rule) error {
 
 // tellForeign says that a rule takes an event of another place, and reports whether it takes none of this one.
 func (p *patient) tellForeign(ctx context.Context, r rule, event string, of place) (all bool, err error) {
-	own, err := p.takesAny(ctx, r, p.samples(place{p.cfg.Env, p.cfg.Domain}))
+	own, err := p.takesAny(ctx, r, p.samples(p.place()))
 	if err != nil {
 		return false, err
 	}
@@ -147,7 +147,7 @@ func (p *patient) tellForeign(ctx context.Context, r rule, event string, of plac
 // named returns the other places that a pattern names.
 func (p *patient) named(pattern string) (others []place) {
 	for _, match := range regexp.MustCompile(`/bank/([a-z0-9-]+)/([a-z0-9-]+)`).FindAllStringSubmatch(pattern, -1) {
-		if is := (place{match[1], match[2]}); is != (place{p.cfg.Env, p.cfg.Domain}) && !slices.Contains(others, is) {
+		if is := (place{match[1], match[2]}); is != p.place() && !slices.Contains(others, is) {
 			others = append(others, is)
 		}
 	}

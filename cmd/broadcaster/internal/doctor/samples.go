@@ -19,7 +19,10 @@ func (w place) String() string { return w.env + "/" + w.domain }
 func (w place) sampleName() string { return "/bank/" + w.env + "/" + w.domain + "/doctor/sample" }
 
 // sampleName is the name of a secret of the domain that nobody has.
-func (p *patient) sampleName() string { return place{p.cfg.Env, p.cfg.Domain}.sampleName() }
+func (p *patient) sampleName() string { return p.place().sampleName() }
+
+// place is the domain's.
+func (p *patient) place() place { return place{p.cfg.Env, p.cfg.Domain} }
 
 // lookalike is a domain that a prefix without its slash takes for this one.
 func (p *patient) lookalike() string { return p.cfg.Domain + "-archive" }
